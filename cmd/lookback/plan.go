@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// loadPlan compiles a rules file.
+func loadPlan(path string) (*rules.Plan, error) {
+	plan, err := rules.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+// warnings says what is allowed and still likely to surprise.
+func warnings(plan *rules.Plan) []string {
+	var out []string
+	for _, r := range plan.Rules {
+		if r.Deltas && plan.Settings.Delivery == "at_least_once" {
+			out = append(out, fmt.Sprintf("rule %q: deltas under at_least_once may be written twice after a crash; drop repeated delta_ids, or read the upserts", r.Name))
+		}
+	}
+	for _, s := range plan.Streams {
+		if s.Lateness == 0 && s.Disorder == 0 {
+			out = append(out, fmt.Sprintf("stream %q: without lateness or disorder, an event that comes out of order is late", s.Name))
+		}
+	}
+	return out
+}
+
+// openDimensions loads the tables that come from files. files overrides where, by table name; a table that comes from a
+// topic stays nil unless it has a file there.
+func openDimensions(plan *rules.Plan, files map[string]string) ([]*tables.Dimension, error) {
+	var unknown []string
+	for name := range files {
+		unknown = append(unknown, name)
+	}
+	dims := make([]*tables.Dimension, len(plan.Tables))
+	for i, t := range plan.Tables {
+		path := t.File
+		if f, ok := files[t.Name]; ok {
+			path = f
+			for j, name := range unknown {
+				if name == t.Name {
+					unknown = append(unknown[:j], unknown[j+1:]...)
+					break
+				}
+			}
+		}
+		if path == "" {
+			continue
+		}
+		d, err := tables.LoadDimension(path, tables.DimensionSpec{Name: t.Name, Key: t.Key, Columns: t.Columns})
+		if err != nil {
+			return nil, fmt.Errorf("table %q: %w", t.Name, err)
+		}
+		dims[i] = d
+	}
+	if len(unknown) > 0 {
+		return nil, usagef("no table %q in the rules", strings.Join(unknown, ", "))
+	}
+	return dims, nil
+}

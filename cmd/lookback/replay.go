@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/processors"
+	"github.com/seed-2058fbc3/lookback/rules"
+)
+
+// Reasons of rejects that only a replay file can have.
+const (
+	reasonMalformedLine = "malformed_line"
+	reasonUnknownStream = "unknown_stream"
+)
+
+type replayFlags struct {
+	emit, rule string
+	tables     map[string]string
+}
+
+func newReplay() *cobra.Command {
+	var f replayFlags
+	c := &cobra.Command{
+		Use:   "replay RULES.yaml EVENTS.jsonl...",
+		Short: "Run the rules over files and print every record that would be written",
+		Long: `Run the rules over files of events, in memory and without Kafka, and print every record that would be written.
+
+One line per event, in the order of arrival: {"click": {"click_id": "c1", ...}}, the stream's name and the record as it
+would stand in its topic; "_ts" beside it may give the record's Kafka timestamp. "-" is standard input.
+
+Standard output has one JSON line per record, {"topic": ..., "key": ..., "value": {...}}; rejected and late records come
+out to their topics, with their headers. Standard error has the summary.`,
+		Example: "  lookback gen --events 100000 > events.jsonl\n  lookback replay rules.yaml events.jsonl --emit final",
+		Args:    positional(cobra.MinimumNArgs(2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			return replay(c, f, args[0], args[1:])
+		},
+	}
+	c.Flags().StringVar(&f.emit, "emit", "", "deltas, upserts, both, or final: only the net rows at the end, by topic and key (default: as each rule says)")
+	c.Flags().StringVar(&f.rule, "rule", "", "run this rule only")
+	c.Flags().StringToStringVar(&f.tables, "table", nil, "read a table from a file: name=file.csv")
+	return c
+}
+
+func replay(c *cobra.Command, f replayFlags, rulesFile string, files []string) error {
+	plan, err := loadPlan(rulesFile)
+	if err != nil {
+		return err
+	}
+	if err := chooseOutput(plan, f); err != nil {
+		return err
+	}
+	dims, err := openDimensions(plan, f.tables)
+	if err != nil {
+		return err
+	}
+	for i, d := range dims {
+		if d == nil {
+			return usagef("table %q comes from a topic: give it as a file, --table %s=FILE", plan.Tables[i].Name, plan.Tables[i].Name)
+		}
+	}
+	out := bufio.NewWriterSize(c.OutOrStdout(), 1<<18)
+	stats := processors.NewStats(plan)
+	run := &replayRun{plan: plan, out: out, final: map[string]finalRow{}}
+	options := processors.ReplayOptions{}
+	options.Tables.Untracked = true
+	emit := run.print
+	if f.emit == "final" {
+		emit = func(codecs.Record) {}
+		options.Changed = run.change
+	}
+	if run.replay, err = processors.NewReplay(plan, dims, emit, stats, options); err != nil {
+		return err
+	}
+	defer run.replay.Close()
+	started := time.Now()
+	for _, file := range files {
+		if err := run.file(c, file); err != nil {
+			return err
+		}
+	}
+	run.printFinal()
+	if err := errors.Join(run.err, out.Flush()); err != nil {
+		return fmt.Errorf("writing the output: %w", err)
+	}
+	summarize(c.ErrOrStderr(), run.lines, stats.Snapshot(), time.Since(started))
+	return nil
+}
+
+// chooseOutput narrows the plan to what the flags ask for.
+func chooseOutput(plan *rules.Plan, f replayFlags) error {
+	if !slices.Contains([]string{"", "deltas", "upserts", "both", "final"}, f.emit) {
+		return usagef("--emit %s: use deltas, upserts, both or final", f.emit)
+	}
+	if f.rule != "" && !plan.Only(f.rule) {
+		return usagef("--rule %s: no such rule", f.rule)
+	}
+	for _, r := range plan.Rules {
+		if f.emit != "" && f.emit != "final" {
+			r.Deltas, r.Upserts = f.emit != "upserts", f.emit != "deltas"
+		}
+	}
+	return nil
+}
+
+// replayRun is the state of one replay.
+type replayRun struct {
+	plan   *rules.Plan
+	replay *processors.Replay
+	out    *bufio.Writer
+	line   []byte
+	lines  int64
+	final  map[string]finalRow // by row key
+	err    error
+}
+
+type finalRow struct {
+	topic, key string
+	value      []byte
+}
+
+func (r *replayRun) file(c *cobra.Command, name string) error {
+	in := c.InOrStdin()
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return fmt.Errorf("reading events: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	ranks := map[string]int{}
+	for _, s := range r.plan.Streams {
+		ranks[s.Name] = s.Rank
+	}
+	lines := bufio.NewReaderSize(in, 1<<20)
+	var long []byte
+	for offset := int64(1); ; offset++ {
+		if err := c.Context().Err(); err != nil {
+			return fmt.Errorf("interrupted at %s:%d", name, offset)
+		}
+		line, err := readLine(lines, &long)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		if len(strings.TrimSpace(string(line[:min(len(line), 64)]))) > 0 {
+			r.lines++
+			if err := r.record(ranks, line, name, offset); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// readLine returns the next line, which is valid until the next call.
+func readLine(in *bufio.Reader, long *[]byte) ([]byte, error) {
+	line, err := in.ReadSlice('\n')
+	if err != bufio.ErrBufferFull {
+		return line, err
+	}
+	*long = append((*long)[:0], line...)
+	for err == bufio.ErrBufferFull {
+		line, err = in.ReadSlice('\n')
+		*long = append(*long, line...)
+	}
+	return *long, err
+}
+
+func (r *replayRun) record(ranks map[string]int, line []byte, file string, number int64) error {
+	name, record, ts, err := codecs.SplitLine(line)
+	raw := processors.Raw{Value: record, Origin: codecs.Origin{Topic: file, Offset: number, Timestamp: ts}}
+	if err != nil {
+		raw.Value = line
+		r.replay.Reject(&raw, codecs.Rejectf(reasonMalformedLine, "%v", err))
+		return nil
+	}
+	rank, ok := ranks[name]
+	if !ok {
+		raw.Value = line
+		r.replay.Reject(&raw, codecs.Rejectf(reasonUnknownStream, "no stream %q in the rules", name))
+		return nil
+	}
+	return r.replay.Record(rank, &raw)
+}
+
+// print writes one record as a line.
+func (r *replayRun) print(rec codecs.Record) {
+	b := codecs.AppendJSONString(append(r.line[:0], `{"topic":`...), rec.Topic)
+	b = append(b, `,"key":`...)
+	if rec.Key == nil {
+		b = append(b, "null"...)
+	} else {
+		b = codecs.AppendJSONString(b, string(rec.Key))
+	}
+	b = append(b, `,"value":`...)
+	switch {
+	case rec.Value == nil:
+		b = append(b, "null"...)
+	case len(rec.Headers) == 0:
+		b = append(b, rec.Value...)
+	case json.Valid(rec.Value) && utf8.Valid(rec.Value): // what was rejected comes as it was, on one line
+		b = appendCompact(b, rec.Value)
+	default:
+		b = codecs.AppendJSONString(b, strings.TrimRight(string(rec.Value), "\r\n"))
+	}
+	if len(rec.Headers) > 0 {
+		b = append(b, `,"headers":{`...)
+		for i, h := range rec.Headers {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = codecs.AppendJSONString(b, h.Key)
+			b = codecs.AppendJSONString(append(b, ':'), string(h.Value))
+		}
+		b = append(b, '}')
+	}
+	r.line = append(b, "}\n"...)
+	_, err := r.out.Write(r.line)
+	r.err = cmp.Or(r.err, err)
+}
+
+func (r *replayRun) change(rule *rules.Rule, before, after *codecs.Credit) {
+	c := cmp.Or(after, before)
+	key := string(codecs.AppendRowKey(nil, rule.Name, rule.Model, c.Conversion))
+	if after == nil {
+		delete(r.final, rule.Into+"\x00"+key)
+		return
+	}
+	value, err := codecs.AppendFinal(nil, after)
+	r.err = cmp.Or(r.err, err)
+	r.final[rule.Into+"\x00"+key] = finalRow{rule.Into, key, value}
+}
+
+// printFinal writes the net rows, by topic and key.
+func (r *replayRun) printFinal() {
+	for _, k := range slices.Sorted(maps.Keys(r.final)) {
+		row := r.final[k]
+		r.print(codecs.Record{Topic: row.topic, Key: []byte(row.key), Value: row.value})
+	}
+}

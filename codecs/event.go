@@ -1,0 +1,26 @@
+package codecs
+
+// Event is the one input message: a record of a stream, decoded and cleansed. Who decodes it owns it; it may be reused
+// for the next record, so whoever keeps something of it copies (AppendRow does).
+type Event struct {
+	Stream int     // the stream's rank in the rules file
+	Time   int64   // event time, microseconds since 1970 UTC
+	ID     Value   // the record's id within stream and key; never Null
+	Key    []byte  // AppendKey of the rule's key fields
+	Fields []Value // one per slot of the stream's layout; the first Kept of them are what the state keeps
+	Origin Origin
+}
+
+// Origin says where a record came from. The zero Origin is a record of a file without `_ts`.
+type Origin struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Timestamp int64 // the record's Kafka timestamp in microseconds, 0 where it has none
+}
+
+// Slots beyond the stored fields, for what every row carries anyway.
+const (
+	SlotID   = -1 // the row's id
+	SlotTime = -2 // the row's event time
+)

@@ -1,0 +1,92 @@
+package processors
+
+import (
+	"bytes"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// bound keeps the history of a hot key within Key.MaxTouches. Of the touches that hold no credit the oldest leave, a
+// sixteenth more than must, so that the next events need not look for more; conversions, and the touches that hold their
+// credit, stay. What leaves changes no row.
+func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
+	limit := p.key.MaxTouches
+	if limit == 0 || h.Len() <= limit {
+		return nil
+	}
+	o := overflow{p: p, bounded: make([]bool, len(p.plan.Streams)), holders: map[string]bool{}}
+	for _, s := range p.key.Streams {
+		o.bounded[s] = true
+	}
+	for _, r := range p.key.Rules {
+		o.bounded[r.Conversion] = false
+	}
+	for s, bounded := range o.bounded {
+		if bounded {
+			o.excess += h.Count(s)
+		}
+	}
+	if o.excess -= limit; o.excess <= 0 {
+		return nil
+	}
+	o.excess += limit / 16
+	h.Ascend(conversionsOf{&o})
+	for _, conv := range o.conversions {
+		for _, r := range p.key.Rules {
+			if r.Conversion != conv.Stream() {
+				continue
+			}
+			// What an expression fails on here was reported when the row was emitted.
+			w, _ := p.eval.Winner(r, conv, h)
+			for _, holder := range []codecs.Row{w.Tuple.Touch, w.Tuple.Parent} {
+				if holder != nil {
+					o.holders[identity(holder)] = true
+				}
+			}
+		}
+	}
+	h.Ascend(&o)
+	for _, leaving := range o.leaving {
+		h.Remove(leaving.Stream(), leaving.ID())
+		why := codecs.Rejectf(reasonMaxTouches, "the key has more than %d touches, and this is the oldest without credit", limit)
+		p.stats.rejected(why.Reason)
+		from := Raw{Value: p.render(leaving), Origin: codecs.Origin{
+			Topic: p.plan.Streams[leaving.Stream()].Topic, Partition: -1, Offset: -1, Timestamp: raw.Origin.Timestamp}}
+		p.emit(rejected(p.plan.App, &from, why, ""))
+	}
+	if len(o.leaving) > 0 {
+		h.Cap()
+	}
+	return nil
+}
+
+// overflow looks for the touches that leave a full history, oldest first.
+type overflow struct {
+	p           *partition
+	bounded     []bool // by stream
+	excess      int
+	conversions []codecs.Row
+	holders     map[string]bool
+	leaving     []codecs.Row
+}
+
+func identity(r codecs.Row) string { return string(r[:1]) + string(r.ID()) }
+
+// Visit takes a row that may leave.
+func (o *overflow) Visit(row codecs.Row) bool {
+	if o.bounded[row.Stream()] && !o.holders[identity(row)] {
+		o.leaving = append(o.leaving, bytes.Clone(row))
+	}
+	return len(o.leaving) < o.excess
+}
+
+// conversionsOf collects the conversions of the history.
+type conversionsOf struct{ o *overflow }
+
+func (c conversionsOf) Visit(row codecs.Row) bool {
+	if !c.o.bounded[row.Stream()] {
+		c.o.conversions = append(c.o.conversions, bytes.Clone(row))
+	}
+	return true
+}

@@ -1,0 +1,121 @@
+package processors
+
+import (
+	"time"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// Raw is an input record as it came. Its slices belong to whoever read it and are not kept.
+type Raw struct {
+	Key, Value []byte
+	Headers    []codecs.Header
+	Origin     codecs.Origin
+}
+
+// Reasons of rejects that are not the decoder's. They are part of the message format.
+const (
+	reasonOverAge    = "over_age"         // older than the stream's max_age at its Kafka timestamp
+	reasonFuture     = "future_time"      // further ahead of its Kafka timestamp than max_skew
+	reasonFiltered   = "filtered"         // the stream's `where` is false
+	reasonExpression = "expression_error" // an expression failed on the record
+	reasonMissingKey = "missing_key"      // a field of the rule's key is absent
+	reasonLongKey    = "key_too_long"
+	reasonMaxTouches = "max_touches" // a touch that left a full history
+	reasonLate       = "late"
+)
+
+// cleanser turns the records of one stream into events, or says why not: the first station behind a topic. It is not
+// safe for concurrent use.
+type cleanser struct {
+	stream *rules.Stream
+	dec    *codecs.Decoder
+	scope  *rules.Scope
+	dims   []*tables.Dimension // by index of Plan.Tables
+}
+
+func newCleanser(plan *rules.Plan, stream *rules.Stream, dims []*tables.Dimension) *cleanser {
+	spec := codecs.DecodeSpec{Stream: stream.Rank, ID: stream.Declared[stream.ID], Time: stream.Declared[stream.Time]}
+	for _, s := range stream.Slots {
+		f := codecs.Field{}
+		if s.Stamp == nil {
+			f = stream.Declared[s.Field]
+		}
+		spec.Slots = append(spec.Slots, f)
+	}
+	return &cleanser{stream: stream, dec: codecs.NewDecoder(spec), scope: plan.NewScope(), dims: dims}
+}
+
+// clean decodes a record into ev, all but its Key, and stamps it from the tables.
+func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
+	if err := c.dec.Decode(r.Value, ev); err != nil {
+		return err.(*codecs.Reject)
+	}
+	ev.Origin = r.Origin
+	if at := r.Origin.Timestamp; at != 0 {
+		if c.stream.MaxAge > 0 && ev.Time < at-c.stream.MaxAge {
+			return codecs.Rejectf(reasonOverAge, "event time %s is %s before the record's timestamp, max_age is %s",
+				stamp(ev.Time), lag(at-ev.Time), lag(c.stream.MaxAge))
+		}
+		if ev.Time > at+c.stream.MaxSkew {
+			return codecs.Rejectf(reasonFuture, "event time %s is %s after the record's timestamp, max_skew is %s",
+				stamp(ev.Time), lag(ev.Time-at), lag(c.stream.MaxSkew))
+		}
+	}
+	for i, s := range c.stream.Slots {
+		if s.Stamp == nil {
+			continue
+		}
+		key := ev.ID
+		if s.Stamp.Key >= 0 {
+			key = ev.Fields[s.Stamp.Key]
+		}
+		ev.Fields[i] = c.dims[s.Stamp.Table].Get(key, s.Stamp.Column, r.Origin.Timestamp)
+	}
+	if c.stream.Where == nil {
+		return nil
+	}
+	switch pass, err := c.stream.Where.BoolEvent(c.scope, ev); {
+	case err != nil:
+		return codecs.Rejectf(reasonExpression, "where: %s: %v", c.stream.Where, err)
+	case !pass:
+		return codecs.Rejectf(reasonFiltered, "where: %s", c.stream.Where)
+	}
+	return nil
+}
+
+// keyOf appends the event's key among the rules with that key.
+func keyOf(dst []byte, k *rules.Key, ev *codecs.Event) ([]byte, *codecs.Reject) {
+	at := len(dst)
+	for i, slot := range k.Slots[ev.Stream] {
+		v := ev.ID
+		if slot >= 0 {
+			v = ev.Fields[slot]
+		}
+		if v.IsNull() {
+			return dst, codecs.Rejectf(reasonMissingKey, "key field %q is absent", k.Fields[i])
+		}
+		dst = codecs.AppendValue(dst, v)
+	}
+	if n := len(dst) - at; n > tables.MaxKey {
+		return dst, codecs.Rejectf(reasonLongKey, "the key takes %d bytes, the limit is %d", n, tables.MaxKey)
+	}
+	return dst, nil
+}
+
+// rejected returns the record that tells of a reject. rule is empty where no rule in particular refused the record.
+func rejected(app string, raw *Raw, r *codecs.Reject, rule string) codecs.Record {
+	topic := app + ".rejected"
+	if r.Reason == reasonLate {
+		topic = app + ".late"
+	}
+	return codecs.Record{
+		Topic: topic, Partition: -1, Key: raw.Key, Value: raw.Value, Timestamp: raw.Origin.Timestamp,
+		Headers: append(codecs.RejectHeaders(r.Reason, r.Message, rule, raw.Origin), raw.Headers...),
+	}
+}
+
+func stamp(us int64) string      { return time.UnixMicro(us).UTC().Format(time.RFC3339Nano) }
+func lag(us int64) time.Duration { return time.Duration(us) * time.Microsecond }

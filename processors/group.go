@@ -1,0 +1,178 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 5 * time.Second
+	// steady is how long a session must have lasted for the next failure to count as the first one.
+	steady = 30 * time.Second
+)
+
+// group is the consumer group that goka is given. It runs the sessions of one processor: goka sees one long call of
+// Consume, within which sessions end and begin with each rebalance and each failure. (goka's own loop sleeps five seconds
+// after every rebalance and ends the process on every error.)
+type group struct {
+	sarama.ConsumerGroup
+	p   *processor
+	log *slog.Logger
+}
+
+// Consume runs sessions until ctx ends, which is no error, or until an error that trying again cannot mend.
+func (g *group) Consume(ctx context.Context, topics []string, handler sarama.ConsumerGroupHandler) error {
+	var delay backoff
+	for {
+		started := time.Now()
+		sessionCtx, cancel := context.WithCancelCause(ctx)
+		h := &sessionHandler{inner: handler, p: g.p, cancel: cancel}
+		err := g.ConsumerGroup.Consume(sessionCtx, topics, h)
+		failure := h.failure()
+		cancel(nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case failure != nil && isFatal(failure):
+			return failure
+		case failure == nil && err != nil && isFatal(err):
+			return fmt.Errorf("consumer group %s: %w", g.p.name, err)
+		}
+		if time.Since(started) > steady {
+			delay.reset()
+		}
+		if err = errors.Join(failure, err); err == nil && !delay.running() {
+			continue // a rebalance
+		}
+		wait := delay.next()
+		if err != nil {
+			g.log.Warn("session ended, joining again", "group", g.p.name, "cause", err, "wait", wait)
+		}
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// sessionHandler puts a session of ours between sarama's session and goka. It serves one session.
+type sessionHandler struct {
+	inner   sarama.ConsumerGroupHandler
+	p       *processor
+	cancel  context.CancelCauseFunc // ends sarama's session
+	session *session
+	err     error // why Setup failed
+}
+
+// Setup prepares the session and lets goka set up its partitions. sarama calls Cleanup after a Setup that failed, too.
+func (h *sessionHandler) Setup(inner sarama.ConsumerGroupSession) error {
+	s, err := newSession(h.p, inner, h.cancel)
+	if err != nil {
+		h.err = fmt.Errorf("begin session: %w", err)
+		return h.err
+	}
+	h.session = s
+	h.p.current.Store(s)
+	if err := h.inner.Setup(s); err != nil {
+		s.fail(fmt.Errorf("set up partitions: %w", err))
+		return err
+	}
+	go s.run()
+	s.running = true
+	return nil
+}
+
+// ConsumeClaim passes one claim's records through the gate to goka.
+func (h *sessionHandler) ConsumeClaim(_ sarama.ConsumerGroupSession, inner sarama.ConsumerGroupClaim) error {
+	c := h.session.claim(inner.Topic(), inner.Partition())
+	c.attach(inner)
+	pumped := make(chan struct{})
+	go func() {
+		defer close(pumped)
+		h.session.pump(c)
+	}()
+	err := h.inner.ConsumeClaim(h.session, c)
+	h.cancel(nil) // goka has stopped reading, so the session is over; the pump may still hold a record for it
+	<-pumped
+	return err
+}
+
+// Cleanup stops goka's partitions and commits what they have finished.
+func (h *sessionHandler) Cleanup(sarama.ConsumerGroupSession) error {
+	if h.session == nil {
+		return nil
+	}
+	err := h.inner.Cleanup(h.session)
+	if err != nil {
+		h.session.fail(fmt.Errorf("stop partitions: %w", err))
+	}
+	h.session.end()
+	h.p.current.Store(nil)
+	return err
+}
+
+func (h *sessionHandler) failure() error {
+	if h.session == nil {
+		return h.err
+	}
+	return h.session.failure()
+}
+
+// backoff is the delay between attempts: it doubles from minBackoff to maxBackoff.
+type backoff struct{ last time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.last = min(max(2*b.last, minBackoff), maxBackoff)
+	return b.last
+}
+
+func (b *backoff) reset()        { b.last = 0 }
+func (b *backoff) running() bool { return b.last > 0 }
+
+// sleep waits and reports whether ctx is still on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// fatalError is an error that trying again cannot mend.
+type fatalError struct{ error }
+
+func (e fatalError) Unwrap() error { return e.error }
+
+// isFatal tells errors of configuration and permission, which an operator must mend, from those that pass.
+func isFatal(err error) bool {
+	if fatal := (fatalError{}); errors.As(err, &fatal) {
+		return true
+	}
+	if config := sarama.ConfigurationError(""); errors.As(err, &config) {
+		return true
+	}
+	for _, cause := range []error{
+		sarama.ErrClosedConsumerGroup,
+		sarama.ErrClosedClient,
+		sarama.ErrGroupAuthorizationFailed,
+		sarama.ErrTopicAuthorizationFailed,
+		sarama.ErrClusterAuthorizationFailed,
+		sarama.ErrInconsistentGroupProtocol,
+		sarama.ErrInvalidGroupId,
+		sarama.ErrInvalidSessionTimeout,
+		sarama.ErrUnsupportedVersion,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}

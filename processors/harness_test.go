@@ -1,0 +1,394 @@
+package processors
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+const (
+	testPartitions = 3
+	testGroup      = "app.user"
+	testInput      = "in"
+	testOutput     = "out"
+	testRejected   = "app.rejected"
+	testChangelog  = testGroup + "-table"
+	patience       = 30 * time.Second
+)
+
+// rig is a broker and what tests need to talk to it.
+type rig struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	client  sarama.Client
+	log     *slog.Logger
+	rows    atomic.Uint64
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(testPartitions, testInput, testOutput, testRejected, testChangelog))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	r := &rig{t: t, cluster: cluster, log: testLog(t)}
+	r.client = r.connect()
+	return r
+}
+
+// testLog shows what the runtime logs where the test is verbose.
+func testLog(t *testing.T) *slog.Logger {
+	if !testing.Verbose() {
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (r *rig) connect() sarama.Client {
+	r.t.Helper()
+	client, err := sarama.NewClient(r.cluster.ListenAddrs(), saramaConfig("test"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// produce writes records with the keys 0 to n-1 (and their text as value) to the input topic.
+func (r *rig) produce(from, to int) {
+	r.t.Helper()
+	box, err := newOutbox(r.client, testRejected, "")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer box.Close()
+	for i := from; i < to; i++ {
+		text := []byte(strconv.Itoa(i))
+		box.Add(codecs.Record{Topic: testInput, Partition: -1, Key: text, Value: text})
+	}
+	if err := box.Flush(context.Background()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// read returns the records of a topic up to its present end.
+func (r *rig) read(topic string) []*sarama.ConsumerMessage {
+	r.t.Helper()
+	consumer, err := sarama.NewConsumerFromClient(r.client)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer consumer.Close()
+	var all []*sarama.ConsumerMessage
+	for n := range int32(testPartitions) {
+		oldest, err := r.client.GetOffset(topic, n, sarama.OffsetOldest)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		end, err := r.client.GetOffset(topic, n, sarama.OffsetNewest)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if oldest == end {
+			continue
+		}
+		part, err := consumer.ConsumePartition(topic, n, oldest)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for m := range part.Messages() {
+			all = append(all, m)
+			if m.Offset == end-1 {
+				break
+			}
+		}
+		closeConsumer(part)
+	}
+	return all
+}
+
+// values returns how often each value stands in the topic, without tombstones.
+func (r *rig) values(topic string) map[string]int {
+	counts := map[string]int{}
+	for _, m := range r.read(topic) {
+		if m.Value != nil {
+			counts[string(m.Value)]++
+		}
+	}
+	return counts
+}
+
+// committed returns the sum of the group's committed offsets, records of which 0 to n-1 were produced.
+func (r *rig) committed() int64 {
+	r.t.Helper()
+	admin, err := sarama.NewClusterAdminFromClient(r.connect())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	resp, err := admin.ListConsumerGroupOffsets(testGroup, map[string][]int32{testInput: {0, 1, 2}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	sum := int64(0)
+	for n := range int32(testPartitions) {
+		if block := resp.GetBlock(testInput, n); block != nil && block.Offset > 0 {
+			sum += block.Offset
+		}
+	}
+	return sum
+}
+
+// eventually waits for a condition, looking whenever something may have changed.
+func (r *rig) eventually(what string, condition func() bool) {
+	r.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("after %s still not: %s", patience, what)
+		}
+		sleep(context.Background(), 10*time.Millisecond)
+	}
+}
+
+// echo is a work that writes every input to the output topic and a row of it to the table.
+type echo struct {
+	s       *session
+	log     *echoLog
+	tables  [testPartitions]*tables.Table
+	handled [testPartitions][]string
+}
+
+// echoLog is what the echoes of one processor have done, over its sessions.
+type echoLog struct {
+	mu        sync.Mutex
+	restored  map[string]bool // values found in the tables as they were opened last, by partition and value
+	opened    int
+	handled   map[string]int
+	committed map[string]int
+	fail      func(in *input) error // may be nil
+}
+
+func newEchoLog() *echoLog {
+	return &echoLog{restored: map[string]bool{}, handled: map[string]int{}, committed: map[string]int{}}
+}
+
+func (l *echoLog) count(m map[string]int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(m)
+}
+
+type rowVisitor func(codecs.Row)
+
+func (v rowVisitor) Visit(r codecs.Row) bool { v(r); return true }
+
+var echoKey = codecs.AppendValue(nil, codecs.StringValue("k"))
+
+func (w *echo) open(partition int32, t *tables.Table) error {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	w.log.opened++
+	w.tables[partition] = t
+	if t == nil {
+		return nil
+	}
+	maps.DeleteFunc(w.log.restored, func(name string, _ bool) bool { return name[0] == byte('0'+partition) })
+	h, err := t.History(echoKey)
+	if err != nil {
+		return err
+	}
+	h.Ascend(rowVisitor(func(r codecs.Row) {
+		w.log.restored[fmt.Sprintf("%d/%s", partition, r.IDValue().Str)] = true
+	}))
+	return nil
+}
+
+func (w *echo) handle(in *input) error {
+	w.log.mu.Lock()
+	w.log.handled[string(in.Value)]++
+	fail := w.log.fail
+	w.log.mu.Unlock()
+	if fail != nil {
+		if err := fail(in); err != nil {
+			return err
+		}
+	}
+	w.handled[in.Partition] = append(w.handled[in.Partition], string(in.Value))
+	w.s.outbox.Add(codecs.Record{Topic: testOutput, Partition: -1, Key: in.Key, Value: in.Value})
+	if t := w.tables[in.Partition]; t != nil {
+		h, err := t.History(echoKey)
+		if err != nil {
+			return err
+		}
+		ev := codecs.Event{Time: in.Offset, ID: codecs.StringValue(string(in.Value))}
+		row := codecs.AppendRow(nil, &ev, 0)
+		if h.Get(0, row.ID()) == nil {
+			h.Insert(row)
+		}
+	}
+	return nil
+}
+
+func (w *echo) tick(time.Time) error { return nil }
+
+func (w *echo) committed(time.Time) {
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	for n := range w.handled {
+		for _, v := range w.handled[n] {
+			w.log.committed[v]++
+		}
+		w.handled[n] = nil
+	}
+}
+
+// running is a processor at work.
+type running struct {
+	*processor
+	rig  *rig
+	stop func() error
+	log  *echoLog
+	done chan struct{}
+}
+
+// start runs an echo processor, with its tables in dir ("": in memory).
+func (r *rig) start(dir string) *running {
+	r.t.Helper()
+	client := r.connect()
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	log := newEchoLog()
+	p := &processor{
+		name: testGroup, topics: []string{testInput}, partitions: testPartitions,
+		changelog: testChangelog, rejected: testRejected,
+		client: client, consumer: consumer, config: saramaConfig("test"), brokers: r.cluster.ListenAddrs(),
+		interval: 10 * time.Millisecond, grace: 2 * time.Second,
+		log: r.log, stats: NewStats(&rules.Plan{}), onReady: func() {},
+	}
+	shape := tables.Shape{Streams: []tables.StreamShape{{Used: true, Paths: [][]int{{}}, Keep: 1 << 40}}, Layout: "echo"}
+	p.stores = newStores(shape, func(partition int32) tables.Options {
+		if dir == "" {
+			return tables.Options{}
+		}
+		return tables.Options{Dir: fmt.Sprintf("%s/%d", dir, partition)}
+	})
+	p.newWork = func(s *session) (work, error) { return &echo{s: s, log: log}, nil }
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	var failure error
+	go func() {
+		defer close(done)
+		failure = p.run(ctx)
+	}()
+	run := &running{processor: p, rig: r, log: log, done: done}
+	run.stop = sync.OnceValue(func() error {
+		cancel()
+		<-done
+		return failure
+	})
+	r.t.Cleanup(func() {
+		if err := run.stop(); err != nil && !r.t.Failed() {
+			r.t.Errorf("processor: %v", err)
+		}
+		_ = consumer.Close()
+	})
+	return run
+}
+
+// wantAll checks that every value from 0 to n-1 stands in the output.
+func (r *rig) wantAll(n int) {
+	r.t.Helper()
+	counts := r.values(testOutput)
+	var lost []int
+	for i := range n {
+		if counts[strconv.Itoa(i)] == 0 {
+			lost = append(lost, i)
+		}
+	}
+	if len(lost) > 0 {
+		r.t.Errorf("%d of %d records are lost: %v ...", len(lost), n, lost[:min(len(lost), 10)])
+	}
+	if len(counts) != n {
+		r.t.Errorf("%d different records in the output, want %d", len(counts), n)
+	}
+}
+
+// wantTable checks that the changelog, read into new tables, has a row for every value from 0 to n-1.
+func (r *rig) wantTable(n int) {
+	r.t.Helper()
+	run := r.start("")
+	r.eventually("all partitions restored", func() bool { run.log.mu.Lock(); defer run.log.mu.Unlock(); return run.log.opened >= testPartitions })
+	if err := run.stop(); err != nil {
+		r.t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for name := range run.log.restored {
+		got[name[2:]] = true
+	}
+	for i := range n {
+		if !got[strconv.Itoa(i)] {
+			r.t.Errorf("the restored table lacks row %d", i)
+		}
+	}
+	if len(got) != n {
+		r.t.Errorf("the restored table has %d rows, want %d", len(got), n)
+	}
+}
+
+// produceTo answers produce requests for a topic with an error code for as long as on says so.
+func (r *rig) failProduce(topic string, code int16, on func() bool) {
+	r.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		produce := req.(*kmsg.ProduceRequest)
+		if !slices.ContainsFunc(produce.Topics, func(t kmsg.ProduceRequestTopic) bool { return t.Topic == topic }) || !on() {
+			return nil, nil, false
+		}
+		r.cluster.KeepControl()
+		resp := produce.ResponseKind().(*kmsg.ProduceResponse)
+		for _, t := range produce.Topics {
+			rt := kmsg.NewProduceResponseTopic()
+			rt.Topic = t.Topic
+			for _, p := range t.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition, rp.ErrorCode, rp.BaseOffset = p.Partition, code, -1
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+}
+
+// requests counts the requests of a kind from now on.
+func (r *rig) requests(key kmsg.Key) *atomic.Int64 {
+	n := new(atomic.Int64)
+	r.cluster.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+		n.Add(1)
+		return nil, nil, false
+	})
+	return n
+}
+
+var errInjected = errors.New("injected")
+
+func int64Of(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }

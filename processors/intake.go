@@ -1,0 +1,190 @@
+package processors
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// intake reads one stream whose topic is not partitioned by the keys that use it. It has no state: it decodes and cleanses
+// each record once, writes it to the repartition topic of every such key, and tells each of their partitions how far event
+// time has come in each partition that it reads.
+type intake struct {
+	s       *session
+	stream  *rules.Stream
+	layout  uint32
+	targets []target
+	lanes   []*intakeLane // by partition; nil: not assigned
+
+	app      string
+	settings rules.Settings
+	stats    *Stats
+	endOf    func(topic string, partition int32) (int64, error)
+
+	safe []codecs.Source // sources as of the last commit: all events up to there are in the repartition topics
+	sent []codecs.Source // as last told
+	told time.Time
+}
+
+// target is a key's repartition topic.
+type target struct {
+	key        *rules.Key
+	topic      string
+	partitions int32
+}
+
+// intakeLane is what the records of one partition use. Only that partition's goroutine touches it, and the committer
+// when it is at rest.
+type intakeLane struct {
+	cleaner *cleanser
+	source  *source
+	raw     Raw
+	event   codecs.Event
+	shuffle codecs.Shuffle
+	key     []byte
+	row     []byte
+	value   []byte
+}
+
+func (w *intake) open(partition int32, _ *tables.Table) error { return nil }
+
+func (w *intake) handle(in *input) error {
+	l := w.lanes[in.Partition]
+	ev, raw := &l.event, &l.raw
+	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
+	ev.Time = noTime
+	if reject := clean(l.cleaner, raw, ev); reject != nil {
+		w.reject(in, raw, reject)
+		if ev.Time != noTime { // refused after its time had been read
+			l.source.observe(ev.Time, in.Timestamp, w.stream.MaxSkew)
+		}
+		return nil
+	}
+	l.shuffle = codecs.Shuffle{Layout: w.layout, Origin: raw.Origin}
+	if w.mayBeLate(l.source, ev.Time, in.Timestamp) {
+		l.shuffle.OriginalKey, l.shuffle.Original = in.Key, in.Value
+	}
+	l.row = codecs.AppendRow(l.row[:0], ev, w.stream.Kept)
+	l.shuffle.Row = l.row
+	l.value = codecs.AppendShuffle(l.value[:0], &l.shuffle)
+	for i := range w.targets {
+		t := &w.targets[i]
+		key, reject := keyOf(l.key[:0], t.key, ev)
+		l.key = key
+		if reject != nil {
+			w.reject(in, raw, reject)
+			continue
+		}
+		w.s.outbox.Add(codecs.Record{Topic: t.topic, Partition: -1, Key: key, Value: l.value})
+	}
+	l.source.observe(ev.Time, in.Timestamp, w.stream.MaxSkew)
+	return nil
+}
+
+func (w *intake) reject(in *input, raw *Raw, reject *codecs.Reject) {
+	raw.Headers = in.headers()
+	w.s.outbox.Add(rejected(w.app, raw, reject, ""))
+	w.stats.rejected(reject.Reason)
+}
+
+// clean decodes and checks a record, unless it is too large for what would have to be written about it.
+func clean(c *cleanser, raw *Raw, ev *codecs.Event) *codecs.Reject {
+	if n := len(raw.Value); n > MaxInputBytes {
+		return codecs.Rejectf(codecs.ReasonTooLarge, "%d bytes, more than the limit of %d", n, MaxInputBytes)
+	}
+	return c.clean(raw, ev)
+}
+
+// mayBeLate tells whether an event could be late when it reaches its key: only then do its original bytes travel with it.
+// The watermark is at most what this source has shown, less the disorder, as long as the source holds it back at all.
+func (w *intake) mayBeLate(src *source, t, timestamp int64) bool {
+	if src.idle {
+		return true
+	}
+	latest := max(src.time, timestamp)
+	return latest != noTime && t < latest-w.stream.Disorder-w.stream.Lateness
+}
+
+// tick tells the keys how far the sources have come. What is told is the state of the last commit: its events are
+// acknowledged, so no watermark overtakes an event that has to be sent again.
+func (w *intake) tick(now time.Time) error {
+	woke := false
+	for _, l := range w.lanes {
+		if l == nil {
+			continue
+		}
+		idle := l.source.idle
+		l.source.settle(now, w.settings.IdleTimeout, w.endOf)
+		l.source.claim.metadata = l.source.metadata()
+		woke = woke || idle && !l.source.idle
+	}
+	for i, src := range w.safe {
+		w.safe[i].Idle = src.Idle && w.lanes[src.Partition].source.idle
+	}
+	if len(w.safe) == 0 || !woke && now.Sub(w.told) < w.settings.WatermarkInterval || slices.Equal(w.safe, w.sent) {
+		return nil
+	}
+	w.told = now
+	w.sent = append(w.sent[:0], w.safe...)
+	value := codecs.AppendWatermark(nil, &codecs.Watermark{Sender: w.s.MemberID(), Sources: w.safe})
+	for i := range w.targets {
+		for n := range w.targets[i].partitions {
+			w.s.outbox.Add(codecs.Record{Topic: w.targets[i].topic, Partition: n, Value: value})
+		}
+	}
+	return nil
+}
+
+func (w *intake) committed(time.Time) {
+	w.safe = w.safe[:0]
+	for _, l := range w.lanes {
+		if l != nil && (l.source.time != noTime || l.source.idle) {
+			w.safe = append(w.safe, l.source.state())
+		}
+	}
+}
+
+func originOf(in *input) codecs.Origin {
+	return codecs.Origin{Topic: in.Topic, Partition: in.Partition, Offset: in.Offset, Timestamp: in.Timestamp}
+}
+
+// recallTimes gives the sources of one topic the times that were committed with their offsets.
+func recallTimes(client sarama.Client, group, topic string, sources []*source) error {
+	var partitions []int32
+	for _, src := range sources {
+		partitions = append(partitions, src.id.partition)
+	}
+	if len(partitions) == 0 {
+		return nil
+	}
+	coordinator, err := client.Coordinator(group)
+	if err != nil {
+		return fmt.Errorf("read committed times: %w", err)
+	}
+	req := sarama.NewOffsetFetchRequest(client.Config().Version, group, map[string][]int32{topic: partitions})
+	resp, err := coordinator.FetchOffset(req)
+	if err != nil {
+		_ = coordinator.Close() // so that the next attempt dials again
+		return fmt.Errorf("read committed times: %w", err)
+	}
+	if resp.Err != sarama.ErrNoError {
+		return fmt.Errorf("read committed times: %w", resp.Err)
+	}
+	for _, src := range sources {
+		block := resp.GetBlock(topic, src.id.partition)
+		if block == nil {
+			continue
+		}
+		if block.Err != sarama.ErrNoError {
+			return fmt.Errorf("read committed time of %s/%d: %w", topic, src.id.partition, block.Err)
+		}
+		src.recall(block.Metadata)
+	}
+	return nil
+}

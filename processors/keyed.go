@@ -1,0 +1,204 @@
+package processors
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// Reasons of rejects of records of a repartition topic. They are part of the message format.
+const (
+	reasonMalformed   = "malformed_shuffle" // not written by an intake
+	reasonOtherLayout = "other_layout"      // written under rules that kept other fields
+)
+
+// keyed is the processor of one key: it takes events, from the key's repartition topic or straight from the streams'
+// topics, into the histories of its partitions and lets the rules write what changes.
+type keyed struct {
+	s           *session
+	plan        *rules.Plan
+	key         *rules.Key
+	repartition string                      // "": the streams are read directly
+	streams     map[string]int              // rank by topic, of the streams read directly
+	counts      map[int]int32               // partitions of each stream's topic, by rank
+	layouts     []codecs.Layout             // by rank
+	lanes       []atomic.Pointer[keyedLane] // by partition
+
+	dims  []*tables.Dimension
+	stats *Stats
+	endOf func(topic string, partition int32) (int64, error)
+}
+
+// keyedLane is what one partition uses.
+type keyedLane struct {
+	engine  *partition
+	table   *tables.Table
+	tracker *tracker
+
+	cleaners []*cleanser // by rank, of the streams read directly
+	sources  []*source   // by rank, likewise
+
+	raw     Raw
+	event   codecs.Event
+	shuffle codecs.Shuffle
+	mark    codecs.Watermark
+	buf     []byte
+	stamps  []int64 // Kafka timestamps of what was handled since the last commit
+}
+
+func (w *keyed) open(partition int32, t *tables.Table) error {
+	l := &keyedLane{engine: newPartition(w.plan, w.key, t, w.s.outbox.Add, w.stats), table: t}
+	disorder := func(stream int) int64 { return w.plan.Streams[stream].Disorder }
+	if w.repartition != "" {
+		var ids []sourceID
+		for _, rank := range w.key.Streams {
+			for n := range w.counts[rank] {
+				ids = append(ids, sourceID{rank, n})
+			}
+		}
+		l.tracker = newTracker(ids, disorder)
+	} else {
+		l.cleaners = make([]*cleanser, len(w.plan.Streams))
+		l.sources = make([]*source, len(w.plan.Streams))
+		var ids []sourceID
+		now := time.Now()
+		for _, rank := range w.key.Streams {
+			id := sourceID{rank, partition}
+			ids = append(ids, id)
+			l.cleaners[rank] = newCleanser(w.plan, w.plan.Streams[rank], w.dims)
+			l.sources[rank] = newSource(id, w.s.claim(w.plan.Streams[rank].Topic, partition), now)
+		}
+		l.tracker = newTracker(ids, disorder)
+	}
+	for _, s := range t.Meta().Sources {
+		l.tracker.set(s)
+		if l.sources != nil && s.Stream < len(l.sources) && s.Partition == partition && l.sources[s.Stream] != nil {
+			l.sources[s.Stream].time = s.Time
+		}
+	}
+	l.tracker.changed = false
+	w.lanes[partition].Store(l)
+	return nil
+}
+
+func (w *keyed) handle(in *input) error {
+	l := w.lanes[in.Partition].Load()
+	if w.repartition != "" {
+		return w.handleShuffled(l, in)
+	}
+	return w.handleDirect(l, in)
+}
+
+// handleShuffled takes a record of the repartition topic: an event that an intake has cleansed, or a watermark.
+func (w *keyed) handleShuffled(l *keyedLane, in *input) error {
+	watermark, err := codecs.DecodeShuffle(in.Value, w.layouts, &l.shuffle, &l.mark)
+	if err != nil {
+		reason := reasonMalformed
+		if errors.Is(err, codecs.ErrOtherLayout) {
+			reason = reasonOtherLayout
+		}
+		w.reject(in, &Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}, codecs.Rejectf(reason, "%v", err))
+		return nil
+	}
+	if watermark {
+		for _, s := range l.mark.Sources {
+			l.tracker.set(s)
+		}
+		return nil
+	}
+	row, ev := l.shuffle.Row, &l.event
+	stream := w.plan.Streams[row.Stream()]
+	ev.Stream, ev.Time, ev.ID, ev.Key = row.Stream(), row.Time(), row.IDValue(), in.Key
+	ev.Origin = l.shuffle.Origin
+	ev.Origin.Topic = stream.Topic
+	ev.Fields = ev.Fields[:0]
+	for slot := range stream.Kept {
+		ev.Fields = append(ev.Fields, row.Value(slot))
+	}
+	l.raw = Raw{Key: l.shuffle.OriginalKey, Value: l.shuffle.Original, Origin: ev.Origin}
+	return w.accept(l)
+}
+
+// handleDirect takes a record of a stream's own topic.
+func (w *keyed) handleDirect(l *keyedLane, in *input) error {
+	rank := w.streams[in.Topic]
+	stream, ev, raw, src := w.plan.Streams[rank], &l.event, &l.raw, l.sources[rank]
+	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
+	ev.Time = noTime
+	reject := clean(l.cleaners[rank], raw, ev)
+	if reject == nil {
+		l.buf, reject = keyOf(l.buf[:0], w.key, ev)
+	}
+	if ev.Time != noTime {
+		src.observe(ev.Time, in.Timestamp, stream.MaxSkew)
+	}
+	if reject != nil {
+		w.reject(in, raw, reject)
+		return nil
+	}
+	ev.Key = l.buf
+	if ev.Time < l.engine.watermark()-stream.Lateness {
+		raw.Headers = in.headers() // it is late, so it goes out as it came
+	}
+	return w.accept(l)
+}
+
+func (w *keyed) accept(l *keyedLane) error {
+	if l.event.Origin.Timestamp != 0 {
+		l.stamps = append(l.stamps, l.event.Origin.Timestamp)
+	}
+	return l.engine.accept(&l.event, &l.raw)
+}
+
+func (w *keyed) reject(in *input, raw *Raw, reject *codecs.Reject) {
+	raw.Headers = in.headers()
+	w.s.outbox.Add(rejected(w.plan.App, raw, reject, ""))
+	w.stats.rejected(reject.Reason)
+}
+
+// tick raises the watermarks. That what the tracker knows is written with the state keeps a restart from waiting for
+// sources that have nothing new to say.
+func (w *keyed) tick(now time.Time) error {
+	for i := range w.lanes {
+		l := w.lanes[i].Load()
+		if l == nil {
+			continue
+		}
+		for _, src := range l.sources {
+			if src != nil {
+				src.settle(now, w.plan.Settings.IdleTimeout, w.endOf)
+				l.tracker.set(src.state())
+			}
+		}
+		known, changed := l.tracker.snapshot()
+		if !changed {
+			continue
+		}
+		if watermark := l.tracker.watermark(); watermark > l.engine.watermark() {
+			if err := l.engine.advance(watermark); err != nil {
+				return err
+			}
+		}
+		meta := *l.table.Meta()
+		meta.Sources = known
+		l.table.SetMeta(meta)
+	}
+	return nil
+}
+
+func (w *keyed) committed(now time.Time) {
+	for i := range w.lanes {
+		l := w.lanes[i].Load()
+		if l == nil {
+			continue
+		}
+		for _, stamp := range l.stamps {
+			w.stats.latency.Observe(now.Sub(time.UnixMicro(stamp)))
+		}
+		l.stamps = l.stamps[:0]
+	}
+}

@@ -1,0 +1,237 @@
+package processors
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// partition is one partition of the processor of one key: it takes cleansed events into the history of their key and
+// emits what that changes in the rules' rows. It is not safe for concurrent use.
+//
+// An event's effect is the difference of two evaluations, before and after it is in the history, of the conversions
+// that it can reach. Nothing else is kept: what was emitted for a conversion is what its winner was.
+type partition struct {
+	plan  *rules.Plan
+	key   *rules.Key
+	table *tables.Table
+	emit  func(codecs.Record)
+	stats *Stats
+	eval  *rules.Evaluator
+
+	// changed, where it is set, is told of every change of a conversion's row; nil is no row.
+	changed func(r *rules.Rule, before, after *codecs.Credit)
+
+	row     []byte
+	reached []reached
+	before  []*codecs.Credit
+}
+
+// reached is a conversion that the event at hand may change, under one rule.
+type reached struct {
+	rule *rules.Rule
+	old  codecs.Row // as it was; nil: not there
+	row  codecs.Row // as it will be
+}
+
+// versionSkip is how far the row versions jump when a table is opened again: further than what one commit interval can
+// have emitted before a crash, whose versions are not known.
+const versionSkip = 1 << 20
+
+// newPartition returns the processor over a table, which must be restored. emit takes over the records' slices.
+func newPartition(plan *rules.Plan, key *rules.Key, t *tables.Table, emit func(codecs.Record), stats *Stats) *partition {
+	if m := *t.Meta(); m.Accepted > 0 {
+		m.Accepted += versionSkip
+		t.SetMeta(m)
+	}
+	return &partition{plan: plan, key: key, table: t, emit: emit, stats: stats, eval: rules.NewEvaluator(plan)}
+}
+
+// shapeOf says what the table of a key keeps.
+func shapeOf(plan *rules.Plan, key *rules.Key) tables.Shape {
+	shape := tables.Shape{Streams: make([]tables.StreamShape, len(plan.Streams)), MaxTouches: key.MaxTouches}
+	converts := map[int]bool{}
+	for _, r := range key.Rules {
+		converts[r.Conversion] = true
+	}
+	var layout []string
+	for _, rank := range key.Streams {
+		s := plan.Streams[rank]
+		paths := make([][]int, len(key.Paths[rank]))
+		for i, p := range key.Paths[rank] {
+			paths[i] = p
+		}
+		shape.Streams[rank] = tables.StreamShape{
+			Used: true, Fields: s.Kept, Paths: paths,
+			Keep: key.Retention[rank] + key.Lateness, Bounded: !converts[rank],
+		}
+		var fields []string
+		for i := range s.Kept {
+			f := fieldOf(plan, s, i)
+			fields = append(fields, f.Name+" "+f.Type.String())
+		}
+		layout = append(layout, fmt.Sprintf("%d %s(%s)", rank, s.Name, strings.Join(fields, ", ")))
+	}
+	shape.Layout = strings.Join(layout, "; ")
+	return shape
+}
+
+// fieldOf returns what a slot holds; a stamp is named table.column.
+func fieldOf(plan *rules.Plan, s *rules.Stream, slot int) codecs.Field {
+	at := s.Slots[slot]
+	if at.Stamp == nil {
+		return s.Declared[at.Field]
+	}
+	t := plan.Tables[at.Stamp.Table]
+	f := t.Columns[at.Stamp.Column]
+	f.Name = t.Name + "." + f.Name
+	return f
+}
+
+// watermark is the time that the partition has reached, math.MinInt64 before the first.
+func (p *partition) watermark() int64 { return p.table.Meta().Watermark }
+
+// advance raises the watermark, which never falls, and lets go what no accepted event can need any more.
+func (p *partition) advance(w int64) error {
+	if err := p.table.Advance(w); err != nil {
+		return fmt.Errorf("expiring state: %w", err)
+	}
+	return nil
+}
+
+// accept takes an event whose Key is set. raw is the record that it came from; its Value is nil where the record went
+// through a repartition topic without its original bytes. An error is one of the state store; the partition is then
+// to be thrown away. What is wrong with the event becomes a late or rejected record instead.
+func (p *partition) accept(ev *codecs.Event, raw *Raw) error {
+	stream := p.plan.Streams[ev.Stream]
+	if w := p.watermark(); w != math.MinInt64 && ev.Time < w-stream.Lateness {
+		p.stats.late(ev.Stream)
+		p.reject(ev, raw, codecs.Rejectf(reasonLate, "event time %s is %s behind the watermark %s, lateness is %s",
+			stamp(ev.Time), lag(w-ev.Time), stamp(w), lag(stream.Lateness)), "")
+		return nil
+	}
+	h, err := p.table.History(ev.Key)
+	if err != nil {
+		return err
+	}
+	p.row = codecs.AppendRow(p.row[:0], ev, stream.Kept)
+	row := codecs.Row(p.row)
+	old := h.Get(ev.Stream, row.ID())
+	if old != nil {
+		if bytes.Equal(old, row) || !rules.Precedes(row, old) {
+			p.stats.duplicate(ev.Stream)
+			return nil
+		}
+		old = bytes.Clone(old)
+	}
+	p.stats.accepted(ev.Stream)
+	p.reach(h, row, old)
+	failed := p.evaluateBefore(h)
+	version := p.table.Accept()
+	if old != nil {
+		h.Remove(ev.Stream, old.ID())
+	}
+	h.Insert(row)
+	for i, r := range p.reached {
+		after, err := p.credit(r.rule, r.row, h)
+		if failed == nil && err != nil {
+			failed = ruleError{r.rule, err}
+		}
+		p.change(r.rule, p.before[i], after, version, row, raw)
+	}
+	if failed != nil {
+		p.reject(ev, raw, codecs.Rejectf(reasonExpression, "%v", failed), failed.(ruleError).rule.Name)
+	}
+	return p.bound(h, row, raw)
+}
+
+// ruleError is an expression's failure, which does not stop the event: the expression counts as false, or null.
+type ruleError struct {
+	rule  *rules.Rule
+	cause error
+}
+
+func (e ruleError) Error() string { return e.cause.Error() }
+
+// reach collects the conversions whose rows the event may change: itself, or those that the touch can reach, as it was
+// and as it will be.
+func (p *partition) reach(h *tables.History, row, old codecs.Row) {
+	p.reached = p.reached[:0]
+	for _, r := range p.key.Rules {
+		if row.Stream() == r.Conversion {
+			p.reached = append(p.reached, reached{r, old, row})
+			continue
+		}
+		c := collector{p: p, rule: r, from: len(p.reached)}
+		p.eval.Reach(r, row, h, &c)
+		if old != nil {
+			p.eval.Reach(r, old, h, &c)
+		}
+	}
+}
+
+type collector struct {
+	p    *partition
+	rule *rules.Rule
+	from int
+}
+
+func (c *collector) Visit(row codecs.Row) bool {
+	for _, have := range c.p.reached[c.from:] {
+		if bytes.Equal(have.row, row) {
+			return true
+		}
+	}
+	row = bytes.Clone(row)
+	c.p.reached = append(c.p.reached, reached{c.rule, row, row})
+	return true
+}
+
+// evaluateBefore sets p.before to the rows of the reached conversions as they are.
+func (p *partition) evaluateBefore(h *tables.History) error {
+	p.before = p.before[:0]
+	var failed error
+	for _, r := range p.reached {
+		var credit *codecs.Credit
+		if r.old != nil {
+			var err error
+			if credit, err = p.credit(r.rule, r.old, h); failed == nil && err != nil {
+				failed = ruleError{r.rule, err}
+			}
+		}
+		p.before = append(p.before, credit)
+	}
+	return failed
+}
+
+// reject emits a record to the topic of rejected, or late, events.
+func (p *partition) reject(ev *codecs.Event, raw *Raw, why *codecs.Reject, rule string) {
+	if why.Reason != reasonLate {
+		p.stats.rejected(why.Reason)
+	}
+	r := *raw
+	r.Origin.Topic = p.plan.Streams[ev.Stream].Topic
+	if r.Value == nil {
+		r.Value = p.render(codecs.AppendRow(nil, ev, p.plan.Streams[ev.Stream].Kept))
+	}
+	p.emit(rejected(p.plan.App, &r, why, rule))
+}
+
+// render writes the kept fields of a row as JSON, where the original bytes are not at hand.
+func (p *partition) render(row codecs.Row) []byte {
+	s := p.plan.Streams[row.Stream()]
+	b := codecs.AppendJSONString([]byte{'{'}, s.Declared[s.ID].Name)
+	b = codecs.AppendJSON(append(b, ':'), row.IDValue())
+	b = codecs.AppendJSONString(append(b, ','), s.Declared[s.Time].Name)
+	b = codecs.AppendJSON(append(b, ':'), codecs.TimeValue(row.Time()))
+	for i := range s.Kept {
+		b = codecs.AppendJSONString(append(b, ','), fieldOf(p.plan, s, i).Name)
+		b = codecs.AppendJSON(append(b, ':'), row.Value(i))
+	}
+	return append(b, '}')
+}

@@ -1,0 +1,128 @@
+package processors
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/lovoo/goka"
+	"github.com/lovoo/goka/storage"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// processor is one goka processor and what outlives its sessions.
+type processor struct {
+	name        string   // the consumer group
+	topics      []string // inputs, co-partitioned
+	partitions  int32    // of each of them
+	repartition string   // the input that is ours to trim; "" where there is none
+	changelog   string   // "" without state
+	rejected    string   // topic of what cannot be written elsewhere
+
+	client        sarama.Client
+	consumer      sarama.Consumer // of changelogs
+	config        *sarama.Config
+	brokers       []string
+	deleteRecords func(topic string, below map[int32]int64) error // nil: nothing is trimmed
+	stores        *stores                                         // nil without state
+	newWork       func(s *session) (work, error)
+	interval      time.Duration // between commits
+	grace         time.Duration // for the commit that is under way when a session ends
+	log           *slog.Logger
+	stats         *Stats
+	onReady       func()
+
+	current   atomic.Pointer[session]
+	readyOnce sync.Once
+}
+
+// ready reports, once, that the processor's first assignment is in service.
+func (p *processor) ready() { p.readyOnce.Do(p.onReady) }
+
+// run processes until ctx ends or an error that trying again cannot mend.
+func (p *processor) run(ctx context.Context) error {
+	graph := goka.DefineGroup(goka.Group(p.name), p.edges()...)
+	g, err := goka.NewProcessor(p.brokers, graph,
+		goka.WithLogger(gokaLog{p.log}),
+		goka.WithNilHandling(goka.NilProcess),
+		goka.WithStorageBuilder(func(_ string, partition int32) (storage.Storage, error) {
+			return gokaStorage{p, partition}, nil
+		}),
+		goka.WithTopicManagerBuilder(func([]string) (goka.TopicManager, error) { return gokaTopics{p.client}, nil }),
+		goka.WithProducerBuilder(func([]string, string, func() hash.Hash32) (goka.Producer, error) {
+			return gokaProducer{}, nil
+		}),
+		goka.WithConsumerSaramaBuilder(func([]string, string) (sarama.Consumer, error) {
+			return sarama.NewConsumerFromClient(p.client)
+		}),
+		goka.WithConsumerGroupBuilder(func(brokers []string, name, _ string) (sarama.ConsumerGroup, error) {
+			return p.newGroup(ctx, brokers, name)
+		}),
+	)
+	if err != nil {
+		return fmt.Errorf("processor %s: %w", p.name, err)
+	}
+	err = g.Run(ctx)
+	if p.stores != nil {
+		if closing := p.stores.close(); closing != nil {
+			p.log.Error("tables could not be closed", "group", p.name, "error", closing)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("processor %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// newGroup joins the brokers, as often as it takes. Consumer groups cannot share a client.
+func (p *processor) newGroup(ctx context.Context, brokers []string, name string) (sarama.ConsumerGroup, error) {
+	var delay backoff
+	for {
+		inner, err := sarama.NewConsumerGroup(brokers, name, p.config)
+		if err == nil {
+			return &group{ConsumerGroup: inner, p: p, log: p.log}, nil
+		}
+		if isFatal(err) {
+			return nil, err
+		}
+		wait := delay.next()
+		p.log.Warn("broker is not reachable, trying again", "group", name, "error", err, "wait", wait)
+		if !sleep(ctx, wait) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (p *processor) edges() []goka.Edge {
+	receive := func(ctx goka.Context, msg any) {
+		if s := p.current.Load(); s != nil {
+			s.receive(ctx, msg)
+		}
+	}
+	var edges []goka.Edge
+	for _, topic := range p.topics {
+		edges = append(edges, goka.Input(goka.Stream(topic), rawCodec{}, receive))
+	}
+	if p.changelog != "" {
+		edges = append(edges, goka.Persist(rawCodec{}))
+	}
+	return edges
+}
+
+// sortedHeaders returns headers in the order of their names.
+func sortedHeaders(h goka.Headers) []codecs.Header {
+	headers := make([]codecs.Header, 0, len(h))
+	for name, value := range h {
+		headers = append(headers, codecs.Header{Key: name, Value: value})
+	}
+	slices.SortFunc(headers, func(a, b codecs.Header) int { return cmp.Compare(a.Key, b.Key) })
+	return headers
+}

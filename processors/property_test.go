@@ -1,0 +1,310 @@
+package processors
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+const propertyStreams = `
+app: ads
+streams:
+  i: {topic: i, fields: {id: string, t: time_us, u: string, x: string, p: string, n: int}, time: t, id: id, lateness: 100d}
+  v: {topic: v, fields: {id: string, t: time_us, u: string, p: string, n: int}, time: t, id: id, lateness: 100d}
+  c: {topic: c, fields: {id: string, t: time_us, u: string, x: string, p: string, n: int}, time: t, id: id, lateness: 100d}
+  e: {topic: e, fields: {id: string, t: time_us, u: string, p: string, n: int, w: decimal}, time: t, id: id, lateness: 100d}
+rules:
+`
+
+// propertyRules exercise every kind of candidate. Windows are a few microseconds, so that random events hit their
+// borders.
+var propertyRules = map[string]string{
+	"no join": `
+    classes: {A: {touch: c, within: 5us}, B: {touch: i, within: 9us}}`,
+	"join to the conversion": `
+    join: {c: c.p == e.p, i: e.p == i.p && i.n < e.n}
+    classes: {A: {touch: c, within: 6us, min: 2us}, B: {touch: i, within: 12us}}`,
+	"parent, anchored on the touch": `
+    max_gap: 7us
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 6us}, B: {touch: i, within: 4us}}
+    select: {n: i.n, x: i.x}`,
+	"parent, anchored on it": `
+    max_gap: 7us
+    join: {i: e.p == i.p, c: c.x == i.x && c.p == e.p}
+    classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: i, within: 4us}}
+    select: {n: c.n + i.n}`,
+	"parent by a residual only": `
+    join: {i: e.p == i.p, c: c.n >= i.n}
+    classes: {A: {touch: c, within: 8us, where: c.n + i.n < 5}}`,
+	"several streams in a class": `
+    join: {i: e.p == i.p, v: v.p == e.p, c: c.x == i.x}
+    classes: {A: {touch: [v, c], within: 9us, where: e.n > 0}, B: {touch: [i, v], within: 14us}}
+    select: {n: touch.n}`,
+	"conditions": `
+    join: {i: e.p == i.p || i.n == 3}
+    classes: {A: {touch: i, within: 9us, where: i.n % 2 == 0}, B: {touch: i, within: 9us}}`,
+	"mediamath": `
+    preset: mediamath
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 9us}, B: {touch: i, within: 6us}}
+    select: {n: i.n}`,
+	"mediamath, clicks after too": `
+    preset: mediamath
+    click_after_conversion: allow
+    max_gap: 6us
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 9us}, B: {touch: i, within: 6us}}
+    select: {n: c.n}`,
+}
+
+func propertyPlan(t testing.TB, rule string, unattributed bool) *rules.Plan {
+	src := propertyStreams + "  - name: r\n    attribute: e\n    key: u\n    lookback: 20us\n    into: out\n    measure: {w: e.w}" + propertyRules[rule]
+	if unattributed {
+		src += "\n    unattributed: emit"
+	}
+	return mustCompile(t, src+"\n")
+}
+
+// randomRecord makes a record of few values, so that ties, joins, duplicates and conflicting ids are common.
+func randomRecord(rng *rand.Rand, span int64) (stream int, value []byte) {
+	stream = rng.IntN(4)
+	optional := func(name, text string) string {
+		if rng.IntN(12) == 0 {
+			return ""
+		}
+		return fmt.Sprintf(`,"%s":%s`, name, text)
+	}
+	b := fmt.Sprintf(`{"id":"%d","t":%d,"u":"u%d"`, rng.IntN(12), rng.Int64N(span), rng.IntN(2))
+	b += optional("x", fmt.Sprintf(`"x%d"`, rng.IntN(3))) + optional("p", fmt.Sprintf(`"p%d"`, rng.IntN(2)))
+	b += optional("n", fmt.Sprint(rng.IntN(4))) + optional("w", fmt.Sprintf("%d.5", rng.IntN(3)))
+	return stream, []byte(b + "}")
+}
+
+// engine is a partition with the net of what it has emitted.
+type engine struct {
+	t     testing.TB
+	plan  *rules.Plan
+	part  *partition
+	table *tables.Table
+	clean []*cleanser
+	net   map[string]*codecs.Credit // by key and conversion
+	key   string
+	rows  map[string][]codecs.Row // by key: what was accepted, as it came
+}
+
+func newEngine(t testing.TB, plan *rules.Plan, o tables.Options) *engine {
+	e := &engine{t: t, plan: plan, net: map[string]*codecs.Credit{}, rows: map[string][]codecs.Row{}}
+	for _, s := range plan.Streams {
+		e.clean = append(e.clean, newCleanser(plan, s, nil))
+	}
+	table, err := tables.Open(shapeOf(plan, plan.Keys[0]), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { table.Close() })
+	e.table = table
+	e.open()
+	return e
+}
+
+func (e *engine) open() {
+	e.part = newPartition(e.plan, e.plan.Keys[0], e.table, func(codecs.Record) {}, NewStats(e.plan))
+	e.part.changed = func(_ *rules.Rule, before, after *codecs.Credit) {
+		c := after
+		if c == nil {
+			c = before
+		}
+		id := e.key + string(codecs.AppendText(nil, c.Conversion))
+		if have := e.net[id]; !sameCredit(have, before) {
+			e.t.Fatalf("conversion %q: %+v is taken back, %+v was given", id, before, have)
+		}
+		if after == nil {
+			delete(e.net, id)
+			return
+		}
+		e.net[id] = after
+	}
+}
+
+func (e *engine) accept(stream int, value []byte) {
+	var ev codecs.Event
+	raw := &Raw{Value: value}
+	s := e.plan.Streams[stream]
+	if why := e.clean[stream].clean(raw, &ev); why != nil {
+		e.t.Fatal(why)
+	}
+	var why *codecs.Reject
+	if ev.Key, why = keyOf(nil, e.plan.Keys[0], &ev); why != nil {
+		e.t.Fatal(why)
+	}
+	e.key = string(ev.Key)
+	if !slices.Contains(e.plan.Keys[0].Streams, stream) {
+		return
+	}
+	e.rows[e.key] = append(e.rows[e.key], codecs.AppendRow(nil, &ev, s.Kept))
+	if err := e.part.accept(&ev, raw); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// batch is the rows of all keys by definition.
+func (e *engine) batch() map[string]*codecs.Credit {
+	want := map[string]*codecs.Credit{}
+	eval := rules.NewEvaluator(e.plan)
+	r := e.plan.Rules[0]
+	for key, rows := range e.rows {
+		for _, o := range rules.Naive(e.plan, r, rows) {
+			o.Winner.Tuple.Conversion = o.Conversion
+			c, err := buildCredit(e.plan, eval, r, &o.Winner)
+			if err != nil {
+				e.t.Fatal(err)
+			}
+			if c != nil {
+				want[key+string(codecs.AppendText(nil, c.Conversion))] = c
+			}
+		}
+	}
+	return want
+}
+
+// check tells how the net differs from the batch answer over the same events, "" where it does not.
+func (e *engine) check() string {
+	want := e.batch()
+	for id, c := range want {
+		if !sameCredit(e.net[id], c) {
+			return fmt.Sprintf("conversion %q: net %+v, batch %+v", id, e.net[id], c)
+		}
+	}
+	if len(want) != len(e.net) {
+		return fmt.Sprintf("net has %d rows, batch %d", len(e.net), len(want))
+	}
+	return ""
+}
+
+type arrival struct {
+	stream int
+	value  []byte
+}
+
+func TestEveryPrefixEqualsBatch(t *testing.T) {
+	rounds := uint64(60)
+	if testing.Short() {
+		rounds = 5
+	}
+	stores := map[string]func() tables.Options{
+		"memory":  func() tables.Options { return tables.Options{} },
+		"indexed": func() tables.Options { return tables.Options{LargeRows: 2} },
+		"disk":    func() tables.Options { return tables.Options{Dir: t.TempDir(), CacheBytes: 1, LargeRows: 5} },
+	}
+	for rule := range propertyRules {
+		for store, options := range stores {
+			t.Run(rule+", "+store, func(t *testing.T) {
+				n := rounds
+				if store == "disk" {
+					n = rounds / 10
+				}
+				for seed := range n {
+					rng := rand.New(rand.NewPCG(seed, 7))
+					plan := propertyPlan(t, rule, seed%2 == 0)
+					e := newEngine(t, plan, options())
+					var log [][2][]byte
+					for step := range 60 {
+						stream, value := randomRecord(rng, 25)
+						e.accept(stream, value)
+						if why := e.check(); why != "" {
+							t.Fatalf("seed %d, step %d, after %s: %s", seed, step, value, why)
+						}
+						if rng.IntN(10) == 0 {
+							commitTable(t, e.table, &log)
+							if err := e.table.Discard(); err != nil {
+								t.Fatal(err)
+							}
+							restoreTable(t, e.table, log)
+							e.open()
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func commitTable(t testing.TB, table *tables.Table, log *[][2][]byte) {
+	t.Helper()
+	table.Changes(func(k, v []byte) { *log = append(*log, [2][]byte{bytes.Clone(k), bytes.Clone(v)}) })
+	if err := table.Commit(int64(len(*log))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func restoreTable(t testing.TB, table *tables.Table, log [][2][]byte) {
+	t.Helper()
+	for i := table.Position(); i < int64(len(log)); i++ {
+		if err := table.Load(log[i][0], log[i][1], i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := table.Loaded(int64(len(log))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEveryOrderOfArrivalHasTheSameNet(t *testing.T) {
+	for rule := range propertyRules {
+		t.Run(rule, func(t *testing.T) {
+			for seed := range uint64(2) {
+				rng := rand.New(rand.NewPCG(seed, 11))
+				plan := propertyPlan(t, rule, true)
+				var events []arrival
+				for len(events) < 6 {
+					stream, value := randomRecord(rng, 12)
+					events = append(events, arrival{stream, value})
+				}
+				orders := 0
+				permute(events, func(order []arrival) {
+					orders++
+					e := newEngine(t, plan, tables.Options{})
+					for _, a := range order {
+						e.accept(a.stream, a.value)
+						if rng.IntN(3) == 0 {
+							e.accept(a.stream, a.value)
+						}
+					}
+					if why := e.check(); why != "" {
+						t.Fatalf("seed %d, order %v: %s", seed, order, why)
+					}
+				})
+				if orders != 720 {
+					t.Fatalf("%d orders", orders)
+				}
+			}
+		})
+	}
+}
+
+// permute calls f with every order of events (Heap's algorithm).
+func permute(events []arrival, f func([]arrival)) {
+	var step func(n int)
+	step = func(n int) {
+		if n == 1 {
+			f(events)
+			return
+		}
+		for i := range n {
+			step(n - 1)
+			if n%2 == 0 {
+				events[i], events[n-1] = events[n-1], events[i]
+			} else {
+				events[0], events[n-1] = events[n-1], events[0]
+			}
+		}
+	}
+	step(len(events))
+}

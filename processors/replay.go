@@ -1,0 +1,136 @@
+package processors
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// Replay runs a plan over records in memory, in one goroutine and without Kafka: the same stations as Run, with the
+// records' order for the order of arrival. Each stream is one input; a stream that has had no record yet holds the
+// watermark back. It is not safe for concurrent use.
+type Replay struct {
+	plan    *rules.Plan
+	emit    func(codecs.Record)
+	stats   *Stats
+	streams []replayStream
+	keys    []replayKey
+	event   codecs.Event
+}
+
+// replayStream is one input.
+type replayStream struct {
+	cleanser *cleanser
+	latest   int64
+	keys     []int // indexes into Replay.keys
+}
+
+// replayKey is the whole of a key's processor.
+type replayKey struct {
+	key       *rules.Key
+	partition *partition
+	buf       []byte
+}
+
+// ReplayOptions are what a replay may do differently.
+type ReplayOptions struct {
+	Tables  tables.Options
+	Changed func(r *rules.Rule, before, after *codecs.Credit) // told of every change of a row; nil is no row
+}
+
+// NewReplay returns a replay of the plan, which must have no tables from topics. dims are by index of plan.Tables. emit
+// takes over the records' slices.
+func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Record), stats *Stats, o ReplayOptions) (*Replay, error) {
+	r := &Replay{plan: plan, emit: emit, stats: stats}
+	for _, s := range plan.Streams {
+		r.streams = append(r.streams, replayStream{cleanser: newCleanser(plan, s, dims), latest: math.MinInt64})
+	}
+	for i, k := range plan.Keys {
+		t, err := tables.Open(shapeOf(plan, k), o.Tables)
+		if err != nil {
+			return nil, err
+		}
+		p := newPartition(plan, k, t, emit, stats)
+		p.changed = o.Changed
+		r.keys = append(r.keys, replayKey{key: k, partition: p})
+		for _, s := range k.Streams {
+			r.streams[s].keys = append(r.streams[s].keys, i)
+		}
+	}
+	return r, nil
+}
+
+// Record takes one record of the stream with that rank. An error is one of the state store; what is wrong with the
+// record is emitted as a reject.
+func (r *Replay) Record(stream int, raw *Raw) error {
+	s := &r.streams[stream]
+	ev := &r.event
+	if why := s.cleanser.clean(raw, ev); why != nil {
+		r.reject(raw, why)
+		return nil
+	}
+	for _, i := range s.keys {
+		k := &r.keys[i]
+		var why *codecs.Reject
+		if k.buf, why = keyOf(k.buf[:0], k.key, ev); why != nil {
+			r.reject(raw, why)
+			continue
+		}
+		ev.Key = k.buf
+		if err := k.partition.accept(ev, raw); err != nil {
+			return fmt.Errorf("key %s: %w", k.key.Name, err)
+		}
+	}
+	if ev.Time <= s.latest {
+		return nil
+	}
+	s.latest = ev.Time
+	for _, i := range s.keys {
+		if err := r.keys[i].partition.advance(r.watermark(r.keys[i].key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reject emits a record that could not be given to a stream.
+func (r *Replay) Reject(raw *Raw, why *codecs.Reject) { r.reject(raw, why) }
+
+func (r *Replay) reject(raw *Raw, why *codecs.Reject) {
+	r.stats.rejected(why.Reason)
+	r.emit(rejected(r.plan.App, raw, why, ""))
+}
+
+// watermark is the minimum over the key's inputs of the latest time less the disorder.
+func (r *Replay) watermark(k *rules.Key) int64 {
+	w := int64(math.MaxInt64)
+	for _, s := range k.Streams {
+		if r.streams[s].latest == math.MinInt64 {
+			return math.MinInt64
+		}
+		w = min(w, r.streams[s].latest-r.plan.Streams[s].Disorder)
+	}
+	return w
+}
+
+// State returns how many keys the replay holds, and in how many bytes.
+func (r *Replay) State() (keys int, bytes int64) {
+	for _, k := range r.keys {
+		keys += k.partition.table.Keys()
+		bytes += k.partition.table.Bytes()
+	}
+	return keys, bytes
+}
+
+// Close frees the tables.
+func (r *Replay) Close() error {
+	for _, k := range r.keys {
+		if err := k.partition.table.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

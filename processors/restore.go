@@ -1,0 +1,167 @@
+package processors
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+const progressInterval = 5 * time.Second
+
+// errRebuild says that a local table does not belong to the changelog as it is now.
+var errRebuild = errors.New("the local table does not fit the changelog")
+
+// barriers writes a record into the changelog of every assigned partition and returns their offsets. A table is restored
+// when it has read its barrier: whatever was written before, by whomever, is then in it. (The end that the broker reports
+// says less: below it may be transactions that are still open, and the last offset may be a marker that nobody is ever
+// given.) A barrier is a tombstone, so that compaction removes it.
+func (s *session) barriers() (map[int32]int64, error) {
+	offsets := map[int32]int64{}
+	assigned := s.assigned()
+	key := codecs.AppendBarrierKey(nil, s.p.config.ClientID)
+	for _, n := range assigned {
+		s.outbox.Add(codecs.Record{Topic: s.p.changelog, Partition: n, Key: key})
+	}
+	if err := s.outbox.Flush(s.ctx); err != nil {
+		return nil, fmt.Errorf("write barriers to %s: %w", s.p.changelog, err)
+	}
+	for _, n := range assigned {
+		next, ok := s.outbox.Acked(n)
+		if !ok {
+			return nil, fmt.Errorf("write barriers to %s: no offset was returned for partition %d", s.p.changelog, n)
+		}
+		offsets[n] = next - 1
+	}
+	return offsets, nil
+}
+
+// restore begins to bring a partition's table up to its barrier and into service, in the background: goka sets up all
+// partitions before it lets any claim start, and the gate keeps this one's waiting. The end of the session stops it.
+func (s *session) restore(partition int32) error {
+	st := s.stores[partition]
+	if st == nil {
+		return fmt.Errorf("partition %d is not assigned", partition)
+	}
+	done := make(chan struct{})
+	st.done = done
+	go func() {
+		defer close(done)
+		var delay backoff
+		for {
+			err := s.restoreOnce(st)
+			if err == nil || s.ctx.Err() != nil {
+				return
+			}
+			if layout := (*tables.LayoutError)(nil); isFatal(err) || errors.As(err, &layout) {
+				s.fail(fatalError{fmt.Errorf("restore table %s/%d: %w", s.p.changelog, partition, err)})
+				return
+			}
+			if errors.Is(err, errRebuild) {
+				s.log.Info("rebuilding table", "partition", partition, "cause", err)
+				if err = st.rebuild(); err == nil {
+					continue
+				}
+			}
+			wait := delay.next()
+			s.log.Warn("restore failed, trying again", "partition", partition, "error", err, "wait", wait)
+			if !sleep(s.ctx, wait) {
+				return
+			}
+		}
+	}()
+	return nil
+}
+
+func (s *session) restoreOnce(st *store) error {
+	if err := st.open(); err != nil {
+		return err
+	}
+	oldest, err := s.p.client.GetOffset(s.p.changelog, st.partition, sarama.OffsetOldest)
+	if err != nil {
+		return fmt.Errorf("read start of changelog: %w", err)
+	}
+	position := st.table.Position()
+	if position > st.barrier || position > 0 && position < oldest {
+		return fmt.Errorf("%w: it is at offset %d, the changelog has %d to %d", errRebuild, position, oldest, st.barrier)
+	}
+	if position < st.barrier {
+		consumer, err := s.p.consumer.ConsumePartition(s.p.changelog, st.partition, max(position, oldest))
+		if err != nil {
+			return fmt.Errorf("read changelog: %w", err)
+		}
+		defer closeConsumer(consumer)
+		if err := s.load(st, consumer); err != nil {
+			return err
+		}
+	}
+	if err := st.table.Loaded(st.barrier + 1); err != nil {
+		return err
+	}
+	if err := s.work.open(st.partition, st.table); err != nil {
+		return err
+	}
+	close(st.ready)
+	s.noteReady()
+	return nil
+}
+
+// load reads the changelog into the table up to the barrier.
+func (s *session) load(st *store, consumer sarama.PartitionConsumer) error {
+	begun, reported := time.Now(), time.Now()
+	remaining := st.barrier - st.table.Position()
+	records := 0
+	s.p.stats.restoring.Add(remaining)
+	defer func() { s.p.stats.restoring.Add(-remaining) }()
+	for {
+		select {
+		case m, ok := <-consumer.Messages():
+			if !ok {
+				return errors.New("read changelog: the consumer was closed")
+			}
+			if err := st.table.Load(m.Key, m.Value, m.Offset); err != nil {
+				return fatalError{err} // reading it again would find the same
+			}
+			records++
+			left := max(st.barrier-m.Offset, 0)
+			s.p.stats.restoring.Add(left - remaining)
+			remaining = left
+			if m.Offset >= st.barrier {
+				s.log.Debug("table restored", "partition", st.partition, "records", records, "took", time.Since(begun))
+				return nil
+			}
+			if records%1024 == 0 && time.Since(reported) > progressInterval {
+				reported = time.Now()
+				s.log.Info("restoring table", "partition", st.partition, "records", records, "remaining", remaining)
+			}
+		case e, ok := <-consumer.Errors():
+			if !ok {
+				return errors.New("read changelog: the consumer was closed")
+			}
+			if errors.Is(e.Err, sarama.ErrOffsetOutOfRange) {
+				return fmt.Errorf("%w: %w", errRebuild, e.Err)
+			}
+			s.log.Debug("reading changelog", "partition", st.partition, "error", e.Err)
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+	}
+}
+
+// noteReady tells the processor once all partitions of the session are in service.
+func (s *session) noteReady() {
+	if int(s.restored.Add(1)) == len(s.stores) {
+		s.log.Info("all partitions restored", "partitions", len(s.stores))
+		s.p.ready()
+	}
+}
+
+// closeConsumer closes a partition consumer and reads what it still has, without which it would not end.
+func closeConsumer(c sarama.PartitionConsumer) {
+	// Close returns the errors that nobody read; what is closed here is of no interest any more.
+	_ = c.Close()
+}

@@ -1,0 +1,179 @@
+package rules
+
+import (
+	"slices"
+
+	"gopkg.in/yaml.v3"
+)
+
+// classInfo is a class while it is compiled.
+type classInfo struct {
+	class   *Class
+	at      value
+	got     map[string]value
+	touches []*streamInfo
+	ok      bool // touches and windows are without fault
+	norm    string
+}
+
+// noClass is the class of rows without a touch.
+const noClass = "none"
+
+// declareClasses reads what classes say of streams and windows; finishClasses the rest, once joins are known.
+func (r *ruleInfo) declareClasses(v value) {
+	entries := v.entries()
+	if len(entries) == 0 {
+		r.sure = false
+		if v.node.Kind == yaml.MappingNode {
+			v.errorf("no classes")
+		}
+	}
+	for _, e := range entries {
+		if !isName(e.name) || e.name == noClass {
+			e.errorAt(positionOf(e.key), "%q cannot name a class", e.name)
+		}
+		info := &classInfo{class: &Class{Name: e.name, Within: max(r.lookback, 0), Anchor: -1}, at: e.value, ok: true}
+		info.got = e.section([]string{"touch", "within", "min", "anchor", "where"}, "priority", "require", "let", "expires", "window_end", "instant")
+		if touch, ok := info.got["touch"]; ok {
+			r.declareTouches(info, touch)
+		} else if info.ok = false; e.node.Kind == yaml.MappingNode {
+			e.errorf("touch is missing")
+		}
+		r.classWindow(info)
+		r.sure = r.sure && info.ok
+		r.classes = append(r.classes, info)
+		r.rule.Classes = append(r.rule.Classes, info.class)
+	}
+	slices.SortFunc(r.touches, byRank)
+	r.touches = slices.Compact(r.touches)
+}
+
+func (r *ruleInfo) declareTouches(info *classInfo, v value) {
+	var named []*streamInfo
+	for _, item := range v.list() {
+		s := r.stream(item)
+		switch {
+		case s == nil:
+			info.ok = false
+			continue
+		case s == r.conversion:
+			item.errorf("%s is the stream that is attributed; it cannot be a touch of itself", s.stream.Name)
+			info.ok = false
+			continue
+		case slices.Contains(named, s):
+			item.errorf("%s is given twice", s.stream.Name)
+			continue
+		}
+		named = append(named, s)
+		info.class.Touch = append(info.class.Touch, s.stream.Rank)
+	}
+	info.touches = named
+	info.ok = info.ok && len(named) > 0
+	r.touches = append(r.touches, named...)
+}
+
+func (r *ruleInfo) classWindow(info *classInfo) {
+	read := func(name string, to *int64) {
+		if v, ok := info.got[name]; ok {
+			us, ok := v.duration()
+			if info.ok = info.ok && ok; ok {
+				*to = us
+			}
+		}
+	}
+	read("within", &info.class.Within)
+	read("min", &info.class.Min)
+	within, hasWithin := info.got["within"]
+	switch {
+	case !info.ok || r.lookback < 0:
+	case hasWithin && info.class.Within > r.lookback:
+		within.errorf("%s is longer than the rule's lookback of %s, which is all the history it has", formatDuration(info.class.Within), formatDuration(r.lookback))
+	case info.class.Min > info.class.Within:
+		info.got["min"].errorf("%s is more than within, %s: no pair fits", formatDuration(info.class.Min), formatDuration(info.class.Within))
+	}
+}
+
+// finishClasses reads anchors and conditions, and reports classes that no pair can reach.
+func (r *ruleInfo) finishClasses() {
+	for i, info := range r.classes {
+		if v, ok := info.got["anchor"]; ok && !r.rule.MediaMath {
+			r.anchor(info, v)
+		}
+		if v, ok := info.got["where"]; ok {
+			if text, ok := v.text(); ok {
+				info.class.Where = r.c.condition(text, r.pairNames(forClass, info.touches))
+				r.c.note(info.class.Where, useKept)
+			}
+		}
+		for _, earlier := range r.classes[:i] {
+			if r.sure && r.covers(earlier, info) {
+				info.at.errorf("no pair reaches it: class %s takes all that fit here", earlier.class.Name)
+				break
+			}
+		}
+	}
+}
+
+func (r *ruleInfo) anchor(info *classInfo, v value) {
+	s := r.stream(v)
+	if s == nil || !r.sure {
+		return
+	}
+	for _, t := range info.touches {
+		if s != t && s != r.parent(t) {
+			v.errorf("%s is neither the touch %s nor what its join refers to", s.stream.Name, t.stream.Name)
+			return
+		}
+	}
+	info.class.Anchor = s.stream.Rank
+}
+
+// covers tells whether every pair that fits class b fits class a.
+func (r *ruleInfo) covers(a, b *classInfo) bool {
+	if _, conditional := a.got["where"]; conditional || a.class.Min > b.class.Min || a.class.Within < b.class.Within {
+		return false
+	}
+	for _, t := range b.touches {
+		if !slices.Contains(a.touches, t) || r.anchoredOnParent(a.class, t) != r.anchoredOnParent(b.class, t) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *ruleInfo) anchoredOnParent(c *Class, touch *streamInfo) bool {
+	p := r.parent(touch)
+	return p != nil && c.Anchor == p.stream.Rank
+}
+
+// mediaMath applies the preset of that name.
+func (r *ruleInfo) mediaMath(v value, got map[string]value) {
+	r.rule.MediaMath = true
+	after := false
+	if a, ok := got["click_after_conversion"]; ok {
+		after = a.oneOf([]string{"allow", "ignore"}) == 0
+	}
+	if !r.sure || r.conversion == nil {
+		return
+	}
+	const needs = "preset mediamath needs two classes, first one on a touch whose join refers to another touch stream (a click of an " +
+		"impression), then one on that other stream"
+	if len(r.classes) != 2 || len(r.classes[0].touches) != 1 || len(r.classes[1].touches) != 1 {
+		v.errorf("%s", needs)
+		return
+	}
+	click, view := r.classes[0], r.classes[1]
+	parent := r.parent(click.touches[0])
+	if parent == nil || parent != view.touches[0] {
+		v.errorf("%s", needs)
+		return
+	}
+	for _, info := range []*classInfo{click, view} {
+		if a, ok := info.got["anchor"]; ok {
+			if s := r.stream(a); s != nil && s != parent {
+				a.errorf("preset mediamath measures every lag from %s", parent.stream.Name)
+			}
+		}
+	}
+	click.class.Anchor, click.class.After = parent.stream.Rank, after
+}

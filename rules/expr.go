@@ -1,0 +1,145 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// Tuple is what a pair expression sees. A nil row is absent.
+type Tuple struct {
+	Conversion, Touch, Parent codecs.Row
+}
+
+// row returns the row of a stream, nil where the tuple has none.
+func (t *Tuple) row(stream int) codecs.Row {
+	for _, r := range [...]codecs.Row{t.Conversion, t.Touch, t.Parent} {
+		if r != nil && r.Stream() == stream {
+			return r
+		}
+	}
+	return nil
+}
+
+// Expr is a compiled expression. It is immutable and shared between goroutines; each brings a Scope of its own.
+type Expr struct {
+	text    string
+	norm    string // the same, without the freedoms of writing; for hashes
+	secret  bool   // norm holds text from outside the file, so errors say nothing of what the program met
+	purpose purpose
+	kind    codecs.Kind
+	reads   []read
+	plain   bool // the result is reads[0] itself: no program
+	program *vm.Program
+	env     reflect.Type
+	frame   int
+}
+
+// String returns the expression as it stands in the rules file.
+func (e *Expr) String() string { return e.text }
+
+// Kind returns the type of the result. It is never Null, though a Value may be.
+func (e *Expr) Kind() codecs.Kind { return e.kind }
+
+// Bool evaluates a condition over a pair. In a `join` an absent field makes it false; in a class's `where` an absent
+// field reads as the zero of its type, and an absent record makes the condition false.
+func (e *Expr) Bool(s *Scope, t *Tuple) (bool, error) {
+	for i := range e.reads {
+		r := &e.reads[i]
+		row := r.row(t)
+		if row == nil {
+			return false, nil
+		}
+		slot := r.slots[row.Stream()]
+		if e.purpose == forJoin && slot >= 0 && codecs.IsNullValue(row.Field(slot)) {
+			return false, nil
+		}
+		v := row.Value(slot)
+		if e.plain {
+			return v.Num != 0, nil
+		}
+		set(s.frames[e.frame].cells[i], v)
+	}
+	return e.runBool(s)
+}
+
+// Value evaluates a field of an output row. It is Null where something that it reads is absent.
+func (e *Expr) Value(s *Scope, t *Tuple) (codecs.Value, error) {
+	for i := range e.reads {
+		r := &e.reads[i]
+		row := r.row(t)
+		if row == nil {
+			return codecs.Value{}, nil
+		}
+		v := row.Value(r.slots[row.Stream()])
+		if e.plain || v.IsNull() {
+			return v, nil
+		}
+		set(s.frames[e.frame].cells[i], v)
+	}
+	result, err := e.run(s)
+	if err != nil {
+		return codecs.Value{}, err
+	}
+	return toValue(result), nil
+}
+
+// BoolEvent evaluates a stream's `where`. An absent field reads as the zero of its type.
+func (e *Expr) BoolEvent(s *Scope, ev *codecs.Event) (bool, error) {
+	for i := range e.reads {
+		v := eventValue(ev, e.reads[i].slots[ev.Stream])
+		if e.plain {
+			return v.Num != 0, nil
+		}
+		set(s.frames[e.frame].cells[i], v)
+	}
+	return e.runBool(s)
+}
+
+func eventValue(ev *codecs.Event, slot int) codecs.Value {
+	switch slot {
+	case codecs.SlotID:
+		return ev.ID
+	case codecs.SlotTime:
+		return codecs.TimeValue(ev.Time)
+	}
+	return ev.Fields[slot]
+}
+
+func (r *read) row(t *Tuple) codecs.Row {
+	if r.touch {
+		return t.Touch
+	}
+	return t.row(r.stream)
+}
+
+func (e *Expr) runBool(s *Scope) (bool, error) {
+	result, err := e.run(s)
+	if err != nil {
+		return false, err
+	}
+	b, _ := result.(bool)
+	return b, nil
+}
+
+// run runs the program over what has been set in the expression's frame.
+func (e *Expr) run(s *Scope) (any, error) {
+	result, err := s.vm.Run(e.program, s.frames[e.frame].env)
+	if err == nil {
+		return result, nil
+	}
+	if e.secret {
+		return nil, fmt.Errorf("expression %q failed", e.text)
+	}
+	var at *file.Error
+	if errors.As(err, &at) {
+		// Its own text shows the rewritten source; the message alone says what failed.
+		return nil, fmt.Errorf("expression %q: %s", e.text, at.Message)
+	}
+	return nil, fmt.Errorf("expression %q: %w", e.text, err)
+}

@@ -1,0 +1,168 @@
+package rules
+
+import (
+	"time"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// Plan is a rules file, compiled: everything that the processors need, with names resolved to ranks and slots. It is
+// immutable and shared; what evaluation changes lives in a Scope.
+type Plan struct {
+	App      string
+	Hash     string // of the normalised rules file, without comments and settings
+	Settings Settings
+	Streams  []*Stream // by rank: the order in `streams:`, which breaks ties of time
+	Tables   []*Table
+	Keys     []*Key // rules that share a key share its history
+	Rules    []*Rule
+
+	env envLayout
+}
+
+// Settings are what the rules file says about running, each of which a flag or an environment variable may override.
+type Settings struct {
+	Brokers           []string
+	Delivery          string // "at_least_once"
+	CommitInterval    time.Duration
+	WatermarkInterval time.Duration
+	IdleTimeout       time.Duration
+	Partitions        int32 // of topics that Lookback creates
+	Replication       int16
+	Store             string // "memory" or "disk"
+	StateDir          string
+	CacheBytes        int64 // decoded histories that a disk store keeps in memory, per partition
+}
+
+// Stream is one input. Durations are in microseconds, as all event time is.
+type Stream struct {
+	Name          string
+	Rank          int
+	Topic         string
+	Declared      []codecs.Field // as in `fields:`, in order
+	Slots         []Slot         // what a decoded Event's Fields hold
+	Kept          int            // the first Kept slots stay in the state; the others are read by `where`, `key` and look-ups only
+	Time          int            // index into Declared of the event time
+	ID            int            // index into Declared of the id
+	Where         *Expr          // nil: every record
+	MaxAge        int64          // 0: any age
+	MaxSkew       int64          // how far ahead of the record's Kafka timestamp event time may be
+	Lateness      int64
+	Disorder      int64
+	PartitionedBy []string // nil: unknown, so it is repartitioned
+}
+
+// Slot says where the value of a decoded event's field comes from: a declared field, or a table's row that is looked up
+// when the event enters (and stamped on it, so that credit stays a function of events).
+type Slot struct {
+	Field int // index into Declared; -1 for a stamp
+	Stamp *Stamp
+}
+
+// Stamp is a look-up in a table: the column of the row whose key is the value in another slot of the same event.
+type Stamp struct {
+	Table  int // index into Plan.Tables
+	Column int // index into Table.Columns
+	Key    int // slot, or codecs.SlotID
+}
+
+// Table is a dimension table. Exactly one of File and Topic is set.
+type Table struct {
+	Name    string
+	File    string // absolute, or relative to the working directory; .csv, .jsonl or .ndjson
+	Topic   string // compacted, JSON values, keyed by the text of the key column
+	Key     int    // index into Columns
+	Columns []codecs.Field
+}
+
+// Key is a set of rules with the same `key:`, which are served by one processor from one history per key.
+type Key struct {
+	Name       string   // the fields joined by "-", for names of groups and topics
+	Fields     []string // field names, present with the same type in every stream of Streams
+	Streams    []int    // ranks, ascending
+	Slots      [][]int  // by rank: slots of the key fields (codecs.SlotID allowed); nil for streams of other keys
+	Rules      []*Rule
+	Paths      [][]Path // by rank: the look-ups that rules make, at least one per stream
+	Retention  []int64  // by rank: an event is of use while time + Retention >= W - Lateness
+	Lateness   int64    // the largest of its streams'
+	MaxTouches int      // events per key (conversions not counted) before the oldest without credit leave
+	Direct     bool     // every stream is partitioned by this key or a prefix of it, so topics are read directly
+}
+
+// Path is an access path into the events of one stream and key: slots whose encoded values a look-up must equal.
+// The empty Path is every event of the stream.
+type Path []int
+
+// Rule is an `attribute` rule.
+type Rule struct {
+	Name         string
+	Hash         string // of its normalised text
+	Model        string // "last"
+	Key          *Key
+	Conversion   int // stream rank
+	Classes      []*Class
+	Select       []Column
+	Measure      []Column
+	Upserts      bool
+	Deltas       bool
+	Unattributed bool   // emit conversions without a candidate, as class "none"
+	Into         string // topic of upserts; deltas go to Into + ".deltas"
+
+	// The rule as it was written, for evaluation by definition (see Naive); Classes' Vias are derived from it.
+	Joins     []*Expr // by stream rank, the whole `join:` condition; nil where there is none
+	Parents   []int   // by stream rank: the touch stream that its join refers to, or -1
+	MaxGap    int64   // parent to touch
+	MediaMath bool    // post-click lag also bounded by the post-view class's Within, from the impression
+}
+
+// Class is one rank of candidates. A (conversion, touch) pair belongs to the first class that it fits.
+type Class struct {
+	Name   string
+	Min    int64  // lag from the anchor to the conversion, inclusive
+	Within int64  // inclusive
+	Where  *Expr  // over conversion, touch and parent; nil: every pair
+	Touch  []int  // stream ranks, as written in `touch:`
+	Anchor int    // stream rank that lag is measured from, as written in `anchor:`; -1: the touch
+	After  bool   // the touch may come after the conversion (click_after_conversion: allow)
+	Vias   []*Via // one per touch stream
+}
+
+// Via is one way for a touch stream to reach a conversion: directly, or by way of a parent (a click by way of the
+// impression that it was made on). A candidate of it is a Tuple whose times and equalities hold:
+//
+//	conversion[ConvTouch.A] == touch[ConvTouch.B]      for every pair
+//	conversion[ConvParent.A] == parent[ConvParent.B]
+//	touch[TouchParent.A] == parent[TouchParent.B]
+//
+// A null never equals anything. What a join says beyond equalities is in Residual.
+type Via struct {
+	Touch        int  // stream rank
+	Parent       int  // stream rank, -1: none
+	AnchorParent bool // lag and order are measured from the parent's time, not the touch's
+	AllowAfter   bool // the touch may come after the conversion (the parent may not)
+	AnyGap       bool // parent and touch may have the same time (they are joined by an equality)
+	MaxGap       int64
+	MaxParentLag int64 // conversion time - parent time at most; 0: no such bound
+	ConvTouch    []Pair
+	ConvParent   []Pair
+	TouchParent  []Pair
+	Residual     []*Expr // over conversion, touch and parent; an absent field makes it false
+
+	// Access paths, as indexes into Key.Paths[stream]; match bytes are built from the pairs in path order.
+	ConvPath      int // conversions, by the A slots of ConvTouch and ConvParent
+	TouchPath     int // touches of a conversion, by ConvTouch.B
+	ParentPath    int // parents of a conversion, by ConvParent.B (AnchorParent only)
+	TouchOfParent int // touches of a parent, by TouchParent.A
+	ParentOfTouch int // parents of a touch, by TouchParent.B
+	TouchOfBoth   int // touches of a conversion and a parent, by ConvTouch.B then TouchParent.A
+	ParentOfBoth  int // parents of a conversion and a touch, by ConvParent.B then TouchParent.B
+}
+
+// Pair is an equality between a slot of one stream and a slot of another; both have the same type.
+type Pair struct{ A, B int }
+
+// Column is an output field.
+type Column struct {
+	Name string
+	Expr *Expr
+}

@@ -1,0 +1,427 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// rewriter turns a parsed expression into one over a flat environment: whatever is read of an event becomes one
+// identifier, so that the VM fetches it in one step, and operators on decimals and ints become exact calls. On the way it
+// finds what the expression reads and refuses what it may not.
+type rewriter struct {
+	c     *compiler
+	names *names
+	fail  func(offset int, format string, args ...any)
+	reads []read
+	texts []string   // of reads, as written
+	vars  []variable // `let` variables in scope, the innermost last
+	muted bool       // something read is broken in a way that has been reported
+}
+
+type variable struct {
+	name string
+	kind codecs.Kind
+}
+
+// placeholder is the identifier of reads[i]. No expression can spell it.
+func placeholder(i int) string { return opPrefix + strconv.Itoa(i) }
+
+// rewrite rewrites *node and returns its kind where that is certain, else Null.
+func (r *rewriter) rewrite(node *ast.Node) codecs.Kind {
+	switch n := (*node).(type) {
+	case *ast.NilNode:
+		r.fail(n.Location().From, "nil: fields are never nil in an expression; an absent one reads as its zero value in where, makes a join false and a select null")
+	case *ast.IntegerNode:
+		return codecs.Int
+	case *ast.FloatNode:
+		return codecs.Float
+	case *ast.StringNode:
+		return codecs.String
+	case *ast.BoolNode:
+		return codecs.Bool
+	case *ast.IdentifierNode:
+		return r.identifier(node, n)
+	case *ast.MemberNode:
+		return r.member(node, n)
+	case *ast.ChainNode:
+		r.fail(n.Location().From, "?. is not supported: fields are never nil in an expression")
+	case *ast.UnaryNode:
+		return r.unary(node, n)
+	case *ast.BinaryNode:
+		return r.binary(node, n)
+	case *ast.SliceNode:
+		kind := r.rewrite(&n.Node)
+		for _, bound := range []*ast.Node{&n.From, &n.To} {
+			if *bound != nil {
+				r.rewrite(bound)
+			}
+		}
+		if kind == codecs.String {
+			return kind
+		}
+	case *ast.CallNode:
+		r.call(n)
+	case *ast.BuiltinNode:
+		return r.builtin(node, n)
+	case *ast.PredicateNode:
+		r.rewrite(&n.Node)
+	case *ast.ConditionalNode:
+		r.rewrite(&n.Cond)
+		if a, b := r.rewrite(&n.Exp1), r.rewrite(&n.Exp2); a == b {
+			return a
+		}
+	case *ast.VariableDeclaratorNode:
+		r.vars = append(r.vars, variable{n.Name, r.rewrite(&n.Value)})
+		kind := r.rewrite(&n.Expr)
+		r.vars = r.vars[:len(r.vars)-1]
+		return kind
+	case *ast.SequenceNode:
+		return r.rewriteAll(n.Nodes)
+	case *ast.ArrayNode:
+		r.rewriteAll(n.Nodes)
+	case *ast.MapNode:
+		r.rewriteAll(n.Pairs)
+	case *ast.PairNode:
+		r.rewrite(&n.Key)
+		r.rewrite(&n.Value)
+	}
+	return codecs.Null
+}
+
+func (r *rewriter) rewriteAll(nodes []ast.Node) (last codecs.Kind) {
+	for i := range nodes {
+		last = r.rewrite(&nodes[i])
+	}
+	return last
+}
+
+func (r *rewriter) identifier(node *ast.Node, n *ast.IdentifierNode) codecs.Kind {
+	for i := len(r.vars) - 1; i >= 0; i-- {
+		if r.vars[i].name == n.Value {
+			return r.vars[i].kind
+		}
+	}
+	offset := n.Location().From
+	if bare := r.names.bare; bare != nil {
+		if _, ok := bare.fields[n.Value]; ok || bare.broken {
+			return r.field(node, bare, n.Value, n.Value, offset)
+		}
+	}
+	switch _, isTable := r.c.tables[n.Value]; {
+	case n.Value == "$env":
+		r.fail(offset, "$env is not supported; name the field")
+	case isTable:
+		r.fail(offset, "%s is a table; read a column of a row as %s[stream.field].column", n.Value, n.Value)
+	case r.c.streams[n.Value] != nil && r.names.bare == nil || n.Value == touchName && len(r.names.touches) > 0:
+		r.fail(offset, "%s is a record; read a field of it as %s.field", n.Value, n.Value)
+	case r.names.bare != nil:
+		r.fail(offset, "unknown field %q%s", n.Value, suggestion(n.Value, r.names.readable()))
+	default:
+		r.fail(offset, "unknown name %q%s", n.Value, suggestion(n.Value, r.names.readable()))
+	}
+	return codecs.Null
+}
+
+// member handles stream.field, touch.field, table[key].column, and members of values.
+func (r *rewriter) member(node *ast.Node, n *ast.MemberNode) codecs.Kind {
+	text := n.String()
+	property, isName := n.Property.(*ast.StringNode)
+	offset := n.Property.Location().From
+	if n.Optional {
+		r.fail(offset, "?. is not supported: fields are never nil in an expression")
+		return codecs.Null
+	}
+	if base, ok := n.Node.(*ast.IdentifierNode); ok && !r.isVariable(base.Value) {
+		s, isStream := r.c.streams[base.Value]
+		isTouch := base.Value == touchName && len(r.names.touches) > 0
+		if (isStream || isTouch) && !isName {
+			r.fail(offset, "a field is read by its name, as %s.field", base.Value)
+			return codecs.Null
+		}
+		switch {
+		case isTouch:
+			found, err := r.names.touchField(property.Value)
+			return r.use(node, found, err, text, offset)
+		case isStream && r.names.streams[base.Value] != nil:
+			return r.field(node, s, property.Value, text, offset)
+		case isStream && !r.isBareField(base.Value):
+			r.fail(base.Location().From, "%s", r.names.cannotRead(base.Value))
+			return codecs.Null
+		}
+	}
+	if row, ok := n.Node.(*ast.MemberNode); ok {
+		if base, ok := row.Node.(*ast.IdentifierNode); ok && !r.isVariable(base.Value) {
+			if t, ok := r.c.tables[base.Value]; ok {
+				if !isName {
+					r.fail(offset, "a column is read by its name, as %s[...].column", base.Value)
+					return codecs.Null
+				}
+				return r.lookup(node, t, row, property, text)
+			}
+		}
+	}
+	if kind := r.rewrite(&n.Node); kind == codecs.Decimal {
+		r.fail(offset, "a decimal has no fields")
+		return codecs.Null
+	}
+	if !isName {
+		r.rewrite(&n.Property)
+	} else if property.Value == "Local" {
+		r.fail(offset, "Local() depends on the machine's time zone; times are UTC")
+	}
+	return codecs.Null
+}
+
+// lookup handles table[key].column: the column becomes a stamp on the events of the key's stream.
+func (r *rewriter) lookup(node *ast.Node, t *tableInfo, row *ast.MemberNode, column *ast.StringNode, text string) codecs.Kind {
+	if t.broken {
+		r.rewrite(&row.Property)
+		r.muted = true
+		return codecs.Null
+	}
+	table := r.c.plan.Tables[t.index]
+	col := slices.IndexFunc(table.Columns, func(f codecs.Field) bool { return f.Name == column.Value })
+	if col < 0 {
+		r.fail(column.Location().From, "unknown column %q of table %q%s", column.Value, table.Name, suggestion(column.Value, fieldNames(table.Columns)))
+	}
+	var key ast.Node = row.Property
+	count := len(r.reads)
+	kind := r.rewrite(&key)
+	id, ok := key.(*ast.IdentifierNode)
+	if !ok || !strings.HasPrefix(id.Value, opPrefix) {
+		if !r.muted {
+			r.fail(row.Property.Location().From, "the key of a table row must be a plain field, as in %s[stream.field].column", table.Name)
+		}
+		return codecs.Null
+	}
+	i, _ := strconv.Atoi(strings.TrimPrefix(id.Value, opPrefix))
+	found := r.reads[i]
+	if found.from[0].ref.table >= 0 {
+		r.fail(row.Property.Location().From, "the key of a table row must be a field of the record, not a column of another table")
+		return codecs.Null
+	}
+	if want := table.Columns[table.Key].Type; kind != want {
+		r.fail(row.Property.Location().From, "the key of table %q is %s, %s is %s", table.Name, want, r.texts[i], kind)
+		return codecs.Null
+	}
+	if col < 0 {
+		return codecs.Null
+	}
+	r.reads, r.texts = r.reads[:max(count, 0)], r.texts[:count] // the key itself is not read, unless it was before
+	found.kind, found.from = table.Columns[col].Type, slices.Clone(found.from)
+	for j := range found.from {
+		found.from[j].ref.table, found.from[j].ref.column = t.index, col
+	}
+	return r.use(node, found, nil, text, row.Location().From)
+}
+
+func (r *rewriter) field(node *ast.Node, s *streamInfo, name, text string, offset int) codecs.Kind {
+	i, kind, err := s.field(name)
+	return r.use(node, read{kind: kind, from: []source{{s, fieldRef(i)}}}, err, text, offset)
+}
+
+// use replaces *node by the identifier of what it reads.
+func (r *rewriter) use(node *ast.Node, found read, err error, text string, offset int) codecs.Kind {
+	if err != nil {
+		r.fail(offset, "%s", err)
+		return codecs.Null
+	}
+	if found.kind == codecs.Null {
+		r.muted = true
+		return codecs.Null
+	}
+	i := slices.IndexFunc(r.reads, func(o read) bool {
+		return o.touch == found.touch && slices.Equal(o.from, found.from)
+	})
+	if i < 0 {
+		i = len(r.reads)
+		r.reads = append(r.reads, found)
+		r.texts = append(r.texts, text)
+	}
+	replace(node, &ast.IdentifierNode{Value: placeholder(i)})
+	return found.kind
+}
+
+func (r *rewriter) isVariable(name string) bool {
+	return slices.ContainsFunc(r.vars, func(v variable) bool { return v.name == name })
+}
+
+func (r *rewriter) isBareField(name string) bool {
+	if r.names.bare == nil {
+		return false
+	}
+	_, ok := r.names.bare.fields[name]
+	return ok
+}
+
+func (r *rewriter) call(n *ast.CallNode) {
+	switch callee := n.Callee.(type) {
+	case *ast.IdentifierNode:
+		r.fail(callee.Location().From, "unknown function %q%s", callee.Value, suggestion(callee.Value, slices.Collect(maps.Keys(builtin.Index))))
+	default:
+		r.rewrite(&n.Callee)
+	}
+	r.rewriteAll(n.Arguments)
+}
+
+// unordered are the builtins whose results depend on the order in which a Go map happens to be walked.
+var unordered = []string{"keys", "values", "toPairs"}
+
+func (r *rewriter) builtin(node *ast.Node, n *ast.BuiltinNode) codecs.Kind {
+	offset := n.Location().From
+	switch {
+	case n.Name == "now":
+		r.fail(offset, "now() sees the clock; a rule's time comes from the data, so that a replay gives the same rows")
+		return codecs.Null
+	case slices.Contains(unordered, n.Name):
+		r.fail(offset, "%s() has no order that two runs agree on", n.Name)
+		return codecs.Null
+	case n.Name == "timezone", n.Name == "date" && len(n.Arguments) == 3:
+		zone, ok := n.Arguments[len(n.Arguments)-1].(*ast.StringNode)
+		if !ok || zone.Value == "" || strings.EqualFold(zone.Value, "local") {
+			r.fail(offset, "%s() needs the name of a time zone, like \"Europe/Paris\", as a text in quotes", n.Name)
+			return codecs.Null
+		}
+	}
+	var first codecs.Kind
+	for i := range n.Arguments {
+		if kind := r.rewrite(&n.Arguments[i]); i == 0 {
+			first = kind
+		}
+	}
+	if first == codecs.Decimal && len(n.Arguments) == 1 {
+		if kind, ok := map[string]codecs.Kind{"float": codecs.Float, "int": codecs.Int, "string": codecs.String}[n.Name]; ok {
+			replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opPrefix + n.Name}, Arguments: n.Arguments})
+			return kind
+		}
+	}
+	switch n.Name {
+	case "len", "int", "indexOf", "lastIndexOf":
+		return codecs.Int
+	case "float":
+		return codecs.Float
+	case "string", "upper", "lower", "trim", "replace":
+		return codecs.String
+	}
+	return codecs.Null
+}
+
+func (r *rewriter) unary(node *ast.Node, n *ast.UnaryNode) codecs.Kind {
+	kind := r.rewrite(&n.Node)
+	switch {
+	case n.Operator == "!" || n.Operator == "not":
+		return codecs.Bool
+	case kind != codecs.Decimal:
+		return kind
+	case n.Operator == "-":
+		replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opNegate}, Arguments: []ast.Node{n.Node}})
+	default:
+		*node = n.Node
+	}
+	return kind
+}
+
+func (r *rewriter) binary(node *ast.Node, n *ast.BinaryNode) codecs.Kind {
+	if n.Operator == "??" {
+		r.fail(n.Location().From, "?? is not supported: fields are never nil in an expression")
+		return codecs.Null
+	}
+	left, right := r.rewrite(&n.Left), r.rewrite(&n.Right)
+	if left == codecs.Decimal || right == codecs.Decimal {
+		return r.decimals(node, n, left, right)
+	}
+	_, compares := isDecimalOperator(n.Operator)
+	switch {
+	case compares:
+		return codecs.Bool
+	case left == codecs.Int && right == codecs.Int && (n.Operator == "+" || n.Operator == "-" || n.Operator == "*"):
+		replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opIntPrefix + n.Operator}, Arguments: []ast.Node{n.Left, n.Right}})
+		return codecs.Int
+	case left == codecs.Int && right == codecs.Int && n.Operator == "%":
+		return codecs.Int
+	case n.Operator == "+" && left == codecs.String && right == codecs.String:
+		return codecs.String
+	}
+	return codecs.Null
+}
+
+// decimals rewrites an operator of which at least one side is a decimal.
+func (r *rewriter) decimals(node *ast.Node, n *ast.BinaryNode, left, right codecs.Kind) codecs.Kind {
+	defined, compares := isDecimalOperator(n.Operator)
+	offset := n.Location().From
+	if !defined {
+		r.fail(offset, "%s is not defined for decimals; write float(x) where a rounded result is good enough", n.Operator)
+		return codecs.Null
+	}
+	for _, side := range []struct {
+		node *ast.Node
+		kind codecs.Kind
+	}{{&n.Left, left}, {&n.Right, right}} {
+		switch side.kind {
+		case codecs.Decimal, codecs.Int, codecs.Null:
+		case codecs.Float:
+			if err := literalDecimal(side.node); err != nil {
+				r.fail(offset, "%s between a decimal and a float: %s", n.Operator, err)
+				return codecs.Null
+			}
+		default:
+			r.fail(offset, "%s between a decimal and a %s", n.Operator, side.kind)
+			return codecs.Null
+		}
+	}
+	replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opDecimal + n.Operator}, Arguments: []ast.Node{n.Left, n.Right}})
+	if compares {
+		return codecs.Bool
+	}
+	return codecs.Decimal
+}
+
+// literalDecimal replaces a float literal by the decimal that it is in writing.
+func literalDecimal(node *ast.Node) error {
+	negative := false
+	literal := *node
+	for {
+		u, ok := literal.(*ast.UnaryNode)
+		if !ok {
+			break
+		}
+		negative = negative != (u.Operator == "-")
+		literal = u.Node
+	}
+	f, ok := literal.(*ast.FloatNode)
+	if !ok {
+		return fmt.Errorf("only a literal is exact; write float(x) for the decimal")
+	}
+	// The shortest text that reads as this float is what was written, up to 15 digits.
+	d, err := parseDecimal(strconv.FormatFloat(f.Value, 'f', -1, 64))
+	if err == nil && negative {
+		d, err = Decimal{}.Sub(d)
+	}
+	if err != nil {
+		return err
+	}
+	replace(node, &ast.ConstantNode{Value: d})
+	return nil
+}
+
+// replace puts a node in another's place in the source.
+func replace(node *ast.Node, by ast.Node) {
+	by.SetLocation((*node).Location())
+	*node = by
+}
+
+func fieldNames(fields []codecs.Field) []string {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		list[i] = f.Name
+	}
+	return list
+}

@@ -1,0 +1,254 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// ruleInfo is a rule while it is compiled.
+type ruleInfo struct {
+	c          *compiler
+	at         value
+	rule       *Rule
+	conversion *streamInfo // nil: unknown
+	join       map[*streamInfo]*joinInfo
+	touches    []*streamInfo // of all classes, by rank
+	classes    []*classInfo
+	lookback   int64
+	sure       bool // classes and joins are without fault, so that what follows from them may be judged
+}
+
+// laterKeys is what a rule will be able to say.
+var laterKeys = []string{"across", "let", "require", "priority", "count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
+	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "window_end", "instant", "effective_from",
+	"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}
+
+// laterKinds are keys that make a rule of another kind.
+var laterKinds = []string{"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}
+
+// rowFields are the fields that every row has, which `select` and `measure` cannot name.
+var rowFields = []string{"rule", "model", "conversion_id", "touch_id", "touch", "class", "credit", "event_time", "sign", "reason", "delta_id",
+	"rule_hash", "_op", "_version", "_deleted"}
+
+func (c *compiler) rules(v value) {
+	if v.node.Kind != yaml.SequenceNode {
+		v.errorf("must be a list of rules, not %s", kindOf(v.node))
+		return
+	}
+	named := map[string]int{}
+	for i, item := range v.list() {
+		item = item.at(fmt.Sprintf("rule %d", i+1))
+		name := ""
+		if item.node.Kind == yaml.MappingNode {
+			for k := 0; k+1 < len(item.node.Content); k += 2 {
+				if item.node.Content[k].Value != "name" {
+					continue
+				}
+				s, ok := item.child("name", item.node.Content[k+1]).text()
+				if !ok {
+					break
+				}
+				name = s.shown
+				item = item.at(fmt.Sprintf("rule %q", name))
+				if !isTopic(s.text) {
+					s.errorf("%q is not a name: letters, digits, '.', '_' and '-'", name)
+				} else if line, taken := named[s.text]; taken {
+					s.errorf("a rule of this name is in line %d", line)
+				}
+				named[s.text] = s.node.Line
+				name = s.text
+			}
+		}
+		c.rule(name, item)
+	}
+}
+
+func (c *compiler) rule(name string, v value) {
+	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Model: "last", Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
+	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "model", "select", "measure",
+		"unattributed", "emit", "into", "click_after_conversion"}, laterKeys...)
+	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
+		return
+	}
+	for _, required := range []string{"name", "attribute", "key", "lookback", "classes", "into"} {
+		if _, ok := got[required]; !ok {
+			v.errorf("%s is missing", required)
+		}
+	}
+	if a, ok := got["attribute"]; ok {
+		r.conversion = r.stream(a)
+	}
+	r.windows(got)
+	r.sure = true
+	if classes, ok := got["classes"]; ok {
+		r.declareClasses(classes)
+	}
+	if join, ok := got["join"]; ok {
+		r.sure = r.joins(join) && r.sure
+	}
+	if r.sure && r.conversion != nil {
+		r.checkJoins()
+	}
+	preset, hasPreset := got["preset"]
+	if hasPreset && preset.oneOf([]string{"mediamath"}) == 0 {
+		r.mediaMath(preset, got)
+	} else if after, ok := got["click_after_conversion"]; ok && !hasPreset {
+		after.errorf("needs preset: mediamath; it is not supported yet without")
+	}
+	r.finishClasses()
+	if key, ok := got["key"]; ok {
+		r.key(key)
+	}
+	r.output(got)
+	c.plan.Rules = append(c.plan.Rules, r.rule)
+	if k := c.keys[keyOf(r.rule)]; k != nil {
+		k.rules = append(k.rules, r)
+	}
+}
+
+func isOtherKind(n *yaml.Node) bool {
+	for i := 0; i < len(n.Content); i += 2 {
+		if slices.Contains(laterKinds, n.Content[i].Value) {
+			return true
+		}
+	}
+	return false
+}
+
+// stream reads the name of a declared stream; nil where that failed.
+func (r *ruleInfo) stream(v value) *streamInfo {
+	name, ok := v.text()
+	if !ok {
+		return nil
+	}
+	s := r.c.streams[name.text]
+	if s == nil {
+		name.errorf("unknown stream %q%s", name.shown, suggestion(name.shown, sortedKeys(r.c.streams)))
+	}
+	return s
+}
+
+func (r *ruleInfo) windows(got map[string]value) {
+	r.lookback = -1
+	if v, ok := got["lookback"]; ok {
+		if us, ok := v.duration(); ok && us == 0 {
+			v.errorf("must be longer than 0")
+		} else if ok {
+			r.lookback = us
+		}
+	}
+	r.rule.MaxGap = max(r.lookback, 0)
+	if v, ok := got["max_gap"]; ok {
+		r.rule.MaxGap, _ = v.duration()
+	}
+}
+
+// output reads what the rule writes, and where.
+func (r *ruleInfo) output(got map[string]value) {
+	if v, ok := got["model"]; ok {
+		r.model(v)
+	}
+	if v, ok := got["unattributed"]; ok {
+		r.rule.Unattributed = v.oneOf([]string{"emit", "skip"}) == 0
+	}
+	if v, ok := got["emit"]; ok {
+		what := v.oneOf([]string{"upserts", "deltas", "both"})
+		r.rule.Upserts, r.rule.Deltas = what != 1, what != 0
+	}
+	if v, ok := got["into"]; ok {
+		if into, ok := v.topic(".deltas"); ok {
+			r.rule.Into = into.text
+			use := fmt.Sprintf("written by rule %q", r.rule.Name)
+			r.c.claim(into, into.text, use)
+			into.shown += ".deltas"
+			r.c.claim(into, into.text+".deltas", use)
+		}
+	}
+	taken := map[string]bool{}
+	r.rule.Select = r.columns(got["select"], taken)
+	r.rule.Measure = r.columns(got["measure"], taken)
+	for _, m := range r.rule.Measure {
+		if k := m.Expr.kind; k != codecs.Int && k != codecs.Decimal {
+			at := got["measure"].child(m.Name, valueNode(got["measure"].node, m.Name))
+			at.errorf("a measure is int or decimal, so that it splits and cancels exactly; this is %s", k)
+		}
+	}
+}
+
+func (r *ruleInfo) model(v value) {
+	later := []string{"first", "linear", "time_decay", "position", "w_shaped", "weights"}
+	switch {
+	case v.node.Kind == yaml.SequenceNode:
+		v.errorf("a list of models is not supported yet")
+	case v.node.Kind == yaml.MappingNode:
+		for _, e := range v.entries() {
+			if slices.Contains(later, e.name) {
+				v.errorf("%s is not supported yet", e.name)
+			} else {
+				v.errorf("unknown model %q%s", e.name, suggestion(e.name, append(later, "last")))
+			}
+		}
+	default:
+		v.oneOf([]string{"last"}, later...)
+	}
+}
+
+// columns reads `select` or `measure`.
+func (r *ruleInfo) columns(v value, taken map[string]bool) (list []Column) {
+	if v.node == nil {
+		return nil
+	}
+	for _, e := range v.entries() {
+		at := e.value
+		at.node = e.key
+		switch {
+		case !isName(e.name):
+			at.errorf("%q is not a name: letters, digits and '_', not starting with a digit", e.name)
+		case slices.Contains(rowFields, e.name):
+			at.errorf("every row has a field %q of its own; choose another name", e.name)
+		case taken[e.name]:
+			at.errorf("select has a field of this name")
+		}
+		taken[e.name] = true
+		text, ok := e.text()
+		if !ok {
+			continue
+		}
+		if x := r.c.expression(text, r.pairNames(forValue, r.touches), nil); x != nil {
+			r.c.note(x, useKept)
+			list = append(list, Column{e.name, x})
+		}
+	}
+	return list
+}
+
+// pairNames is what an expression over pairs may read: the conversion, the given touch streams and their parents.
+func (r *ruleInfo) pairNames(p purpose, touches []*streamInfo) *names {
+	n := &names{purpose: p, streams: map[string]*streamInfo{}, touches: r.touches}
+	if !r.sure || r.conversion == nil {
+		n.streams = r.c.streams
+		return n
+	}
+	n.streams[r.conversion.stream.Name] = r.conversion
+	for _, s := range touches {
+		n.streams[s.stream.Name] = s
+		if p := r.parent(s); p != nil {
+			n.streams[p.stream.Name] = p
+		}
+	}
+	return n
+}
+
+// valueNode returns the value of a mapping's key.
+func valueNode(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return n
+}

@@ -1,0 +1,207 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// maxStreams is what the stream byte of a stored row can tell apart.
+const maxStreams = 256
+
+// defaultMaxSkew is how far event time may be ahead of a record's Kafka timestamp.
+const defaultMaxSkew = 3600 * 1_000_000
+
+// streamInfo is a stream while it is compiled.
+type streamInfo struct {
+	stream  *Stream
+	at      value
+	where   value
+	fields  map[string]int // index into Declared, by name
+	broken  bool           // its fields are at fault, so what is unknown may be no fault of who reads it
+	keepAll bool
+	uses    map[ref]use
+}
+
+// fieldType is what a rules file writes for a type.
+type fieldType struct {
+	kind codecs.Kind
+	unit codecs.TimeUnit
+}
+
+var fieldTypes = map[string]fieldType{
+	"string": {kind: codecs.String}, "bool": {kind: codecs.Bool}, "int": {kind: codecs.Int}, "float": {kind: codecs.Float},
+	"decimal": {kind: codecs.Decimal}, "bytes": {kind: codecs.Bytes}, "time": {kind: codecs.Time},
+	"time_s": {codecs.Time, codecs.Seconds}, "time_ms": {codecs.Time, codecs.Milliseconds}, "time_us": {codecs.Time, codecs.Microseconds},
+}
+
+var laterTypes = []string{"list", "map", "record"}
+
+// reservedNames cannot name a stream or a table: expressions mean something else by them.
+var reservedNames = []string{touchName, "true", "false", "nil", "not", "in", "and", "or", "let", "if", "else", "matches", "contains",
+	"startsWith", "endsWith"}
+
+// entityName checks the name of a stream or a table.
+func (e entry) entityName() bool {
+	v := e.value
+	v.node = e.key
+	switch {
+	case !isName(e.name):
+		v.errorf("%q is not a name: letters, digits and '_', not starting with a digit", e.name)
+	case slices.Contains(reservedNames, e.name):
+		v.errorf("%q means something else in expressions; choose another name", e.name)
+	default:
+		return true
+	}
+	return false
+}
+
+func (c *compiler) declareStreams(v value) {
+	entries := v.entries()
+	if len(entries) == 0 {
+		v.errorf("no streams")
+	}
+	for _, e := range entries {
+		if !e.entityName() {
+			continue
+		}
+		if len(c.plan.Streams) == maxStreams {
+			e.errorf("more than %d streams", maxStreams)
+			return
+		}
+		c.declareStream(e.name, e.value.at(`stream "`+e.name+`"`))
+	}
+}
+
+func (c *compiler) declareStream(name string, v value) {
+	s := &Stream{Name: name, Rank: len(c.plan.Streams), Time: -1, ID: -1, MaxSkew: defaultMaxSkew}
+	info := &streamInfo{stream: s, at: v, uses: map[ref]use{}}
+	c.plan.Streams = append(c.plan.Streams, s)
+	c.streams[name] = info
+	got := v.section([]string{"topic", "fields", "time", "id", "where", "max_age", "max_skew", "lateness", "disorder", "partitioned_by", "keep"},
+		"version", "previous_key", "dedup", "refund_of", "invalidate", "sample", "watermark", "late", "format", "schema")
+	for _, required := range []string{"topic", "fields", "time", "id"} {
+		if _, ok := got[required]; !ok && v.node.Kind == yaml.MappingNode {
+			v.errorf("%s is missing", required)
+		}
+	}
+	if t, ok := got["topic"]; ok {
+		if topic, ok := t.topic(""); ok {
+			c.claim(topic, topic.text, `the topic of stream "`+name+`"`)
+			s.Topic = topic.text
+		}
+	}
+	if f, ok := got["fields"]; ok {
+		s.Declared, info.fields, info.broken = declareFields(f)
+	} else {
+		info.broken = true
+	}
+	if t, ok := got["time"]; ok {
+		s.Time = info.roleField(t, "time", codecs.Time)
+	}
+	if id, ok := got["id"]; ok {
+		s.ID = info.roleField(id, "string or int", codecs.String, codecs.Int)
+	}
+	for key, to := range map[string]*int64{"max_age": &s.MaxAge, "max_skew": &s.MaxSkew, "lateness": &s.Lateness, "disorder": &s.Disorder} {
+		if d, ok := got[key]; ok {
+			*to, _ = d.duration()
+		}
+	}
+	if p, ok := got["partitioned_by"]; ok {
+		info.partitionedBy(p)
+	}
+	if k, ok := got["keep"]; ok {
+		info.keepAll = k.oneOf([]string{"all"}) == 0
+	}
+	info.where = got["where"]
+}
+
+// declareFields reads a mapping of names to types. A field whose type is at fault is declared with kind Null, so that
+// what reads it is not blamed.
+func declareFields(v value) (fields []codecs.Field, byName map[string]int, broken bool) {
+	byName = map[string]int{}
+	entries := v.entries()
+	if len(entries) == 0 {
+		v.errorf("no fields")
+		return nil, byName, true
+	}
+	for _, e := range entries {
+		if !isName(e.name) {
+			e.errorAt(positionOf(e.key), "%q is not a name: letters, digits and '_', not starting with a digit", e.name)
+			broken = true
+			continue
+		}
+		byName[e.name] = len(fields)
+		t := e.fieldType()
+		fields = append(fields, codecs.Field{Name: e.name, Type: t.kind, Unit: t.unit})
+	}
+	return fields, byName, broken
+}
+
+func (v value) fieldType() fieldType {
+	s, ok := v.text()
+	if !ok {
+		return fieldType{}
+	}
+	t, ok := fieldTypes[s.text]
+	later := func(name string) bool {
+		return s.text == name || strings.HasPrefix(s.text, name+"<") || strings.HasPrefix(s.text, name+"(") || strings.HasPrefix(s.text, name+"[")
+	}
+	switch {
+	case ok:
+	case slices.ContainsFunc(laterTypes, later):
+		s.errorf("type %s is not supported yet", s.shown)
+	default:
+		s.errorf("unknown type %q%s", s.shown, suggestion(s.shown, sortedKeys(fieldTypes)))
+	}
+	return t
+}
+
+// roleField reads the name of a declared field with one of the given types; it returns -1 where that failed.
+func (info *streamInfo) roleField(v value, want string, kinds ...codecs.Kind) int {
+	name, ok := v.text()
+	if !ok {
+		return -1
+	}
+	i, kind, err := info.field(name.text)
+	switch {
+	case err != nil:
+		name.refuse(err.Error())
+	case kind == codecs.Null:
+	case !slices.Contains(kinds, kind):
+		name.errorf("%q is %s; it must be %s", name.shown, kind, want)
+	default:
+		return i
+	}
+	return -1
+}
+
+func (info *streamInfo) partitionedBy(v value) {
+	names, ok := v.names()
+	for _, name := range names {
+		if info.roleField(name.value, "string, int or bool", codecs.String, codecs.Int, codecs.Bool) < 0 {
+			ok = false
+		}
+		info.stream.PartitionedBy = append(info.stream.PartitionedBy, name.text)
+	}
+	if !ok {
+		info.stream.PartitionedBy = nil
+	}
+}
+
+// streamConditions compiles every stream's `where`, once tables are known.
+func (c *compiler) streamConditions() {
+	for _, s := range c.plan.Streams {
+		info := c.streams[s.Name]
+		if info.where.node == nil {
+			continue
+		}
+		if text, ok := info.where.text(); ok {
+			s.Where = c.condition(text, &names{purpose: forEvent, bare: info})
+			c.note(s.Where, useDecoded)
+		}
+	}
+}

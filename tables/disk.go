@@ -1,0 +1,319 @@
+package tables
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// disk is the store below a disk table: the rows under their changelog keys, and what else a restart needs. It only
+// ever holds what has been committed, with the changelog position that it reflects in the same batch. Writes are not
+// synced: after a power cut the store is at an earlier position, and the changelog has the rest.
+//
+//	entry, meta          as in the changelog; the mark of a key is its entry of stream 255
+//	0 'd' bucket key     the key has something due in the bucket
+//	0 'p'                position, and when the last row is due
+type disk struct {
+	db     *pebble.DB
+	batch  *pebble.Batch    // of a restore
+	rows   *pebble.Iterator // reads what was committed last
+	hand   int              // where eviction goes on
+	latest int64            // when the last of all rows is due
+}
+
+const (
+	markStream = 255
+	loadBatch  = 4 << 20
+)
+
+var positionKey = []byte{0, 'p'}
+
+// comparer orders by bytes; a row's prefix ends with its key, so that bloom filters answer for whole histories.
+var comparer = func() *pebble.Comparer {
+	c := *pebble.DefaultComparer
+	c.Name = "lookback.rows"
+	c.Split = func(b []byte) int {
+		n, w := binary.Uvarint(b)
+		if n == 0 || w <= 0 || n > uint64(len(b)-w) {
+			return len(b)
+		}
+		return w + int(n)
+	}
+	return &c
+}()
+
+func (t *Table) openDisk() error {
+	opts := &pebble.Options{
+		Comparer:     comparer,
+		Logger:       quiet{},
+		MemTableSize: 16 << 20,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	db, err := pebble.Open(t.opts.Dir, opts)
+	if err != nil {
+		return fmt.Errorf("opening the state store %s: %w", t.opts.Dir, err)
+	}
+	t.disk = &disk{db: db}
+	if err := t.disk.recall(t); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return nil
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(f string, a ...any) {
+	panic(fmt.Sprintf("state store: "+f, a...)) // pebble: must not return
+}
+
+// recall makes the table what the disk says.
+func (d *disk) recall(t *Table) error {
+	d.closeRows()
+	d.batch = d.db.NewBatch()
+	d.hand = 0
+	value, err := d.get(positionKey)
+	if err != nil || value == nil {
+		return err
+	}
+	if len(value) != 16 {
+		return fmt.Errorf("state store %s: corrupt position", t.opts.Dir)
+	}
+	t.position = int64(binary.BigEndian.Uint64(value))
+	d.latest = int64(binary.BigEndian.Uint64(value[8:]))
+	t.trim.put(d.latest)
+	t.trim.commit(t.position)
+	if value, err = d.get(codecs.AppendMetaKey(nil)); err != nil || value == nil {
+		return err
+	}
+	m, err := codecs.DecodeMeta(value)
+	if err != nil {
+		return fmt.Errorf("state store %s: %w", t.opts.Dir, err)
+	}
+	if err := t.checkLayout(m); err != nil {
+		return err
+	}
+	t.meta = m
+	return nil
+}
+
+func (d *disk) get(key []byte) ([]byte, error) {
+	value, closer, err := d.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the state store: %w", err)
+	}
+	value = bytes.Clone(value)
+	return value, closer.Close()
+}
+
+func (d *disk) closeRows() {
+	if d.rows != nil {
+		d.rows.Close()
+		d.rows = nil
+	}
+}
+
+func (d *disk) close() error {
+	d.closeRows()
+	if err := d.batch.Close(); err != nil {
+		return err
+	}
+	return d.db.Close()
+}
+
+// fetch reads the rows of the history's key from the disk.
+func (t *Table) fetch(h *History) error {
+	d := t.disk
+	if d.rows == nil {
+		it, err := d.db.NewIter(nil)
+		if err != nil {
+			return fmt.Errorf("reading the state store: %w", err)
+		}
+		d.rows = it
+	}
+	var rows []codecs.Row
+	capped := false
+	prefix := rowPrefix(h.key)
+	for ok := d.rows.SeekPrefixGE(prefix); ok; ok = d.rows.Next() {
+		if d.rows.Key()[len(prefix)] == markStream {
+			capped = true
+			continue
+		}
+		key, err := codecs.DecodeChangelogKey(d.rows.Key())
+		if err != nil {
+			return fmt.Errorf("state store %s: %w", t.opts.Dir, err)
+		}
+		if key.Stream >= len(t.shape.Streams) || !t.shape.Streams[key.Stream].Used {
+			continue
+		}
+		row, err := codecs.DecodeEntry(key, d.rows.Value(), t.shape.Streams[key.Stream].Fields)
+		if err != nil {
+			return fmt.Errorf("state store %s: %w", t.opts.Dir, err)
+		}
+		rows = append(rows, bytes.Clone(row))
+	}
+	if err := d.rows.Error(); err != nil {
+		return fmt.Errorf("reading the state store: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	slices.SortFunc(rows, codecs.Row.Compare)
+	due := int64(noDue)
+	for _, r := range rows {
+		h.insert(r)
+		due = min(due, t.due(r))
+	}
+	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(t.expiry.bucket(due)))
+	if capped {
+		h.blk[blkFlags] |= flagCapped
+	}
+	return nil
+}
+
+// writeDisk writes the pending changes and the position in one batch.
+func (t *Table) writeDisk() error {
+	d, b := t.disk, t.disk.db.NewBatch()
+	defer b.Close()
+	var failed error
+	t.pending.each(func(e *entry) {
+		key, value := t.pending.key(e), t.pending.value(e)
+		switch e.op {
+		case opPut:
+			failed = errors.Join(failed, b.Set(key, value, nil))
+			d.latest = max(d.latest, t.due(value[1:]))
+		case opMark:
+			failed = errors.Join(failed, b.Set(diskMark(key[2:]), value, nil))
+		default:
+			failed = errors.Join(failed, b.Delete(key, nil))
+		}
+	})
+	set := func(key []byte) error { return b.Set(key, nil, nil) }
+	drop := func(key []byte) error { return b.Delete(key, nil) }
+	failed = errors.Join(failed, items(t.pending.done, drop), items(t.pending.dues, set))
+	if t.metaDirty {
+		failed = errors.Join(failed, b.Set(codecs.AppendMetaKey(nil), codecs.AppendMeta(nil, &t.meta), nil))
+	}
+	if failed != nil {
+		return fmt.Errorf("writing the state store: %w", failed)
+	}
+	return d.write(t, b)
+}
+
+// rowPrefix is what the disk keys of all rows of a key begin with.
+func rowPrefix(key []byte) []byte {
+	return append(binary.AppendUvarint(make([]byte, 0, len(key)+24), uint64(len(key))), key...)
+}
+
+func diskMark(key []byte) []byte { return append(rowPrefix(key), markStream) }
+
+// write commits a batch together with the position.
+func (d *disk) write(t *Table, b *pebble.Batch) error {
+	value := binary.BigEndian.AppendUint64(nil, uint64(t.position))
+	value = binary.BigEndian.AppendUint64(value, uint64(d.latest))
+	if err := errors.Join(b.Set(positionKey, value, nil), b.Commit(pebble.NoSync)); err != nil {
+		return fmt.Errorf("writing the state store: %w", err)
+	}
+	d.closeRows()
+	return nil
+}
+
+func (d *disk) loadRow(t *Table, entry, value, key []byte, due int64) error {
+	d.latest = max(d.latest, due)
+	return errors.Join(d.batch.Set(entry, value, nil), d.batch.Set(appendDueKey(nil, t.expiry.bucket(due), key), nil, nil))
+}
+
+// loaded writes what a restore has collected, once it is enough.
+func (d *disk) loaded(t *Table) error {
+	if d.batch.Len() < loadBatch {
+		return nil
+	}
+	return d.writeLoad(t)
+}
+
+func (d *disk) writeLoad(t *Table) error {
+	if err := d.batch.Set(codecs.AppendMetaKey(nil), codecs.AppendMeta(nil, &t.meta), nil); err != nil {
+		return err
+	}
+	if err := d.write(t, d.batch); err != nil {
+		return err
+	}
+	d.batch = d.db.NewBatch()
+	return nil
+}
+
+// flushLoad ends a restore: the rest is written, and histories in memory, which the restore went past, are read again.
+func (t *Table) flushLoad() error {
+	if err := t.disk.writeLoad(t); err != nil {
+		return err
+	}
+	t.arena, t.keys, t.larges, t.freed = arena{}, segmented{}, nil, nil
+	return nil
+}
+
+// appendDueKey appends the disk key that says that key has something due in the bucket.
+func appendDueKey(dst []byte, bucket int64, key []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, 0, 'd'), uint64(bucket)^1<<63)
+	return append(dst, key...)
+}
+
+// expire visits the keys that have something due before the bucket limit.
+func (d *disk) expire(t *Table, limit int64) (int, error) {
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{0, 'd'}, UpperBound: appendDueKey(nil, limit, nil)})
+	if err != nil {
+		return 0, fmt.Errorf("reading the state store: %w", err)
+	}
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		t.pending.done = appendItem(t.pending.done, it.Key())
+		h, err := t.History(bytes.Clone(it.Key()[10:]))
+		if err != nil {
+			return n, errors.Join(err, it.Close())
+		}
+		if h.addr != 0 {
+			n += t.expireKey(h)
+		}
+	}
+	return n, it.Close()
+}
+
+// evict forgets histories that were not used lately, until the cache fits again: the clock algorithm over the index.
+func (t *Table) evict() {
+	d := t.disk
+	for steps := 0; steps < 2*len(t.keys.parts) && t.Bytes() > t.opts.CacheBytes; steps++ {
+		part := &t.keys.parts[d.hand]
+		d.hand = (d.hand + 1) % len(t.keys.parts)
+		for i := 0; i < len(part.slots); {
+			s := part.slots[i]
+			if s == 0 {
+				i++
+				continue
+			}
+			b := t.arena.block(uint32(s))
+			switch {
+			case b[blkFlags]&flagPending != 0:
+				i++
+			case b[blkFlags]&flagUsed != 0:
+				b[blkFlags] &^= flagUsed
+				i++
+			default:
+				h := History{t: t, key: blockKey(b), hash: uint32(s >> 32)}
+				h.attach(uint32(s), b)
+				h.forget() // moves a later entry to i
+			}
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package tables
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
+	"math"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// History is the rows of one key, in the total order, without two rows of the same stream and id. A Table has one
+// History at a time: Table.History moves it to another key. Rows it hands out are valid until the next change.
+//
+// Up to some dozen rows a history is one block that is scanned; beyond that it is indexed by id and by access path, so
+// that an event costs the same among ten thousand touches as among ten.
+type History struct {
+	t    *Table
+	key  []byte
+	hash uint32
+	addr uint32 // the key's block; 0: nothing is kept for the key
+	blk  []byte // its bytes
+	offs []uint16
+	big  *large // not nil: the block is only the key's head and the rows are here
+}
+
+// Layout of a key's block. Rows follow the key, each behind its length, in the total order. Where flagLarge is set the
+// number of the large history follows instead.
+const (
+	blkClass = 0 // the arena's
+	blkFlags = 1
+	blkRows  = 2 // uint16
+	blkUsed  = 4 // uint16, bytes in use
+	blkKey   = 6 // uint16, length of the key
+	blkDue   = 8 // int64, bucket of the scheduled expiry (see expire.go)
+	blkHead  = 16
+)
+
+// Flags of a block.
+const (
+	flagLarge   = 1 << iota
+	flagCapped  // rows have left because of MaxTouches
+	flagUsed    // seen since the cache's hand last passed
+	flagPending // has changes that are not committed yet
+)
+
+var hashSeed = maphash.MakeSeed()
+
+func hash32(b []byte) uint32 {
+	h := maphash.Bytes(hashSeed, b)
+	return uint32(h>>32) ^ uint32(h)
+}
+
+func blockKey(b []byte) []byte {
+	n := int(binary.LittleEndian.Uint16(b[blkKey:]))
+	return b[blkHead : blkHead+n]
+}
+
+// largeNumber is the index into Table.larges of a block with flagLarge.
+func largeNumber(b []byte) uint32 {
+	return binary.LittleEndian.Uint32(b[blkHead+len(blockKey(b)):])
+}
+
+// find moves the history to key, without reading the disk.
+func (h *History) find(key []byte, hash uint32) bool {
+	h.key, h.hash, h.addr, h.blk, h.big = key, hash, 0, nil, nil
+	h.offs = h.offs[:0]
+	part := h.t.keys.part(hash)
+	for p := part.probe(hash); ; {
+		addr := part.candidate(&p)
+		if addr == 0 {
+			return false
+		}
+		b := h.t.arena.block(addr)
+		if bytes.Equal(blockKey(b), key) {
+			h.attach(addr, b)
+			return true
+		}
+	}
+}
+
+// attach points the history at a block that exists.
+func (h *History) attach(addr uint32, b []byte) {
+	h.addr, h.blk, h.big = addr, b, nil
+	h.offs = h.offs[:0]
+	b[blkFlags] |= flagUsed
+	if b[blkFlags]&flagLarge != 0 {
+		h.big = h.t.larges[largeNumber(b)]
+		return
+	}
+	at := blkHead + int(binary.LittleEndian.Uint16(b[blkKey:]))
+	for range binary.LittleEndian.Uint16(b[blkRows:]) {
+		h.offs = append(h.offs, uint16(at))
+		at += 2 + int(binary.LittleEndian.Uint16(b[at:]))
+	}
+}
+
+func (h *History) row(i int) codecs.Row {
+	at := int(h.offs[i])
+	n := int(binary.LittleEndian.Uint16(h.blk[at:]))
+	return h.blk[at+2 : at+2+n : at+2+n]
+}
+
+// Len returns the number of rows.
+func (h *History) Len() int {
+	if h.big != nil {
+		return h.big.len()
+	}
+	return len(h.offs)
+}
+
+// Count returns the number of rows of the stream.
+func (h *History) Count(stream int) int {
+	if h.big != nil {
+		return len(h.big.all[stream])
+	}
+	n := 0
+	for i := range h.offs {
+		if h.row(i).Stream() == stream {
+			n++
+		}
+	}
+	return n
+}
+
+// Capped tells whether rows have left the history because of MaxTouches: what it says may then differ from a batch
+// over all events.
+func (h *History) Capped() bool { return h.blk != nil && h.blk[blkFlags]&flagCapped != 0 }
+
+// Get returns the row with that stream and encoded id, nil where there is none.
+func (h *History) Get(stream int, id []byte) codecs.Row {
+	if h.big != nil {
+		return h.big.get(stream, id)
+	}
+	for i := len(h.offs) - 1; i >= 0; i-- {
+		r := h.row(i)
+		if r.Stream() == stream && bytes.HasPrefix(r[9:], id) {
+			return r
+		}
+	}
+	return nil
+}
+
+// Latest returns the time of the stream's last row, math.MinInt64 where there is none.
+func (h *History) Latest(stream int) int64 {
+	if h.big != nil {
+		return h.big.latest(stream)
+	}
+	for i := len(h.offs) - 1; i >= 0; i-- {
+		if r := h.row(i); r.Stream() == stream {
+			return r.Time()
+		}
+	}
+	return math.MinInt64
+}
+
+// Descend visits the stream's rows with from <= time <= to whose values on the access path are those of match (the
+// encoded values, one after the other), latest first in the total order.
+func (h *History) Descend(stream, path int, match []byte, from, to int64, v codecs.Visitor) {
+	if h.big != nil {
+		h.big.descend(stream, path, match, from, to, v)
+		return
+	}
+	slots := h.t.shape.Streams[stream].Paths[path]
+	for i := len(h.offs) - 1; i >= 0; i-- {
+		r := h.row(i)
+		if r.Stream() != stream {
+			continue
+		}
+		time := r.Time()
+		if time > to {
+			continue
+		}
+		if time < from {
+			return
+		}
+		if onPath(r, slots, match) && !v.Visit(r) {
+			return
+		}
+	}
+}
+
+// Ascend visits all rows in the total order.
+func (h *History) Ascend(v codecs.Visitor) {
+	if h.big != nil {
+		h.big.ascend(v)
+		return
+	}
+	for i := range h.offs {
+		if !v.Visit(h.row(i)) {
+			return
+		}
+	}
+}
+
+// ascendStream visits the stream's rows in the total order.
+func (h *History) ascendStream(stream int, v codecs.Visitor) {
+	if h.big != nil {
+		for _, ref := range h.big.all[stream] {
+			if !v.Visit(h.big.row(ref)) {
+				return
+			}
+		}
+		return
+	}
+	for i := range h.offs {
+		if r := h.row(i); r.Stream() == stream && !v.Visit(r) {
+			return
+		}
+	}
+}
+
+// onPath tells whether a row's values in slots are those of match. A null is never equal.
+func onPath(r codecs.Row, slots []int, match []byte) bool {
+	for _, s := range slots {
+		n, equal := r.FieldEqual(s, match)
+		if !equal || codecs.IsNullValue(match) {
+			return false
+		}
+		match = match[n:]
+	}
+	return true
+}
+
+// Insert adds a row, which it copies. There must be none with the same stream and id.
+func (h *History) Insert(row codecs.Row) {
+	h.insert(row)
+	h.t.pending.put(h, row)
+	h.t.schedule(h, row)
+	h.t.trim.put(h.t.due(row))
+}
+
+func (h *History) insert(row codecs.Row) {
+	switch {
+	case h.big != nil:
+		h.big.insert(row)
+	case len(h.offs) >= h.t.largeRows || h.used()+2+len(row) > maxSmallBytes:
+		h.grow()
+		h.big.insert(row)
+	default:
+		h.insertSmall(row)
+	}
+}
+
+// Remove takes out the row with that stream and encoded id, if there is one.
+func (h *History) Remove(stream int, id []byte) {
+	r := h.Get(stream, id)
+	if r == nil {
+		return
+	}
+	h.t.pending.remove(h, stream, id)
+	h.remove(r)
+}
+
+func (h *History) remove(r codecs.Row) {
+	if h.big != nil {
+		h.big.remove(r)
+		if h.big.len()*4 < h.t.largeRows {
+			h.shrink()
+		}
+		return
+	}
+	h.removeSmall(r)
+}
+
+// Cap marks the history as one that MaxTouches has taken rows from.
+func (h *History) Cap() {
+	if h.addr != 0 && h.blk[blkFlags]&flagCapped == 0 {
+		h.blk[blkFlags] |= flagCapped
+		h.t.pending.mark(h)
+	}
+}
+
+// release frees the key's block if nothing is left in it. The cache of a disk table keeps it until the removals are
+// committed: the disk does not know of them yet.
+func (h *History) release() {
+	if h.addr != 0 && h.Len() == 0 && (h.t.disk == nil || h.blk[blkFlags]&flagPending == 0) {
+		h.forget()
+	}
+}
+
+// forget drops the key from memory.
+func (h *History) forget() {
+	if h.big != nil {
+		h.t.freeLarge(largeNumber(h.blk))
+	}
+	part := h.t.keys.part(h.hash)
+	for p := part.probe(h.hash); ; {
+		addr := part.candidate(&p)
+		if addr == h.addr {
+			part.remove(&p)
+			break
+		}
+	}
+	h.t.arena.release(h.addr)
+	h.addr, h.blk, h.big, h.offs = 0, nil, nil, h.offs[:0]
+}
