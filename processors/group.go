@@ -22,8 +22,14 @@ const (
 // after every rebalance and ends the process on every error.)
 type group struct {
 	sarama.ConsumerGroup
-	p   *processor
-	log *slog.Logger
+	client sarama.Client // the group's own
+	p      *processor
+	log    *slog.Logger
+}
+
+// Close leaves the group.
+func (g *group) Close() error {
+	return errors.Join(g.ConsumerGroup.Close(), g.client.Close())
 }
 
 // Consume runs sessions until ctx ends, which is no error, or until an error that trying again cannot mend.
@@ -47,7 +53,13 @@ func (g *group) Consume(ctx context.Context, topics []string, handler sarama.Con
 		if time.Since(started) > steady {
 			delay.reset()
 		}
-		if err = errors.Join(failure, err); err == nil && !delay.running() {
+		if failure != nil && !errors.Is(err, failure) {
+			err = errors.Join(failure, err)
+		}
+		if errors.Is(err, errSessionOver) {
+			err = nil
+		}
+		if err == nil && !delay.running() {
 			continue // a rebalance
 		}
 		wait := delay.next()
@@ -59,6 +71,9 @@ func (g *group) Consume(ctx context.Context, topics []string, handler sarama.Con
 		}
 	}
 }
+
+// errSessionOver is why a session could not begin that a rebalance ended before.
+var errSessionOver = errors.New("the session ended before it began")
 
 // sessionHandler puts a session of ours between sarama's session and goka. It serves one session.
 type sessionHandler struct {

@@ -52,6 +52,29 @@ type intakeLane struct {
 	value   []byte
 }
 
+// newIntake returns the work of an intake for one session.
+func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*tables.Dimension, targets []target, stats *Stats) (*intake, error) {
+	w := &intake{
+		s:        s,
+		stream:   stream,
+		layout:   layouts(plan)[stream.Rank].Fingerprint,
+		targets:  targets,
+		lanes:    make([]*intakeLane, s.p.partitions),
+		app:      plan.App,
+		settings: plan.Settings,
+		stats:    stats,
+		endOf:    s.endOf,
+	}
+	var sources []*source
+	now := time.Now()
+	for _, n := range s.assigned() {
+		src := newSource(sourceID{stream.Rank, n}, s.claim(stream.Topic, n), now)
+		sources = append(sources, src)
+		w.lanes[n] = &intakeLane{cleaner: newCleanser(plan, stream, dims), source: src}
+	}
+	return w, recallTimes(s.p.client, s.p.name, stream.Topic, sources)
+}
+
 func (w *intake) open(partition int32, _ *tables.Table) error { return nil }
 
 func (w *intake) handle(in *input) error {

@@ -50,6 +50,29 @@ type keyedLane struct {
 	stamps  []int64 // Kafka timestamps of what was handled since the last commit
 }
 
+// newKeyed returns the work of a key's processor for one session. Partitions has the partition counts of the topics.
+func newKeyed(s *session, plan *rules.Plan, key *rules.Key, repartition string, dims []*tables.Dimension, partitions map[string]int32, stats *Stats) *keyed {
+	w := &keyed{
+		s:           s,
+		plan:        plan,
+		key:         key,
+		repartition: repartition,
+		streams:     map[string]int{},
+		counts:      map[int]int32{},
+		layouts:     layouts(plan),
+		lanes:       make([]atomic.Pointer[keyedLane], s.p.partitions),
+		dims:        dims,
+		stats:       stats,
+		endOf:       s.endOf,
+	}
+	for _, rank := range key.Streams {
+		topic := plan.Streams[rank].Topic
+		w.streams[topic] = rank
+		w.counts[rank] = partitions[topic]
+	}
+	return w
+}
+
 func (w *keyed) open(partition int32, t *tables.Table) error {
 	l := &keyedLane{engine: newPartition(w.plan, w.key, t, w.s.outbox.Add, w.stats), table: t}
 	disorder := func(stream int) int64 { return w.plan.Streams[stream].Disorder }

@@ -22,6 +22,33 @@ func (m Mismatches) Error() string {
 // Existing topics are never changed. It returns the number of partitions by topic. What an operator must mend is a
 // Mismatches, with every problem at once; other errors are about reaching the broker.
 func Prepare(plan *rules.Plan, admin sarama.ClusterAdmin) (map[string]int32, error) {
+	c, err := inspect(plan, admin)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range Topics(plan) {
+		if _, ok := c.counts[t.Name]; ok {
+			continue
+		}
+		if err := c.create(t); err != nil {
+			return nil, err
+		}
+	}
+	return c.counts, nil
+}
+
+// CheckTopics reaches the brokers once and checks the topics of a plan as Run does, but creates none.
+func CheckTopics(plan *rules.Plan, clientID string) error {
+	admin, err := sarama.NewClusterAdmin(plan.Settings.Brokers, saramaConfig(clientID))
+	if err != nil {
+		return fmt.Errorf("connect to %v: %w", plan.Settings.Brokers, err)
+	}
+	_, err = inspect(plan, admin)
+	return errors.Join(err, admin.Close())
+}
+
+// inspect checks the topics that exist, and that those exist that are never created.
+func inspect(plan *rules.Plan, admin sarama.ClusterAdmin) (*checker, error) {
 	all := Topics(plan)
 	counts, err := countPartitions(admin, all)
 	if err != nil {
@@ -37,15 +64,7 @@ func Prepare(plan *rules.Plan, admin sarama.ClusterAdmin) (map[string]int32, err
 	if len(c.problems) > 0 {
 		return nil, c.problems
 	}
-	for _, t := range all {
-		if _, ok := counts[t.Name]; ok {
-			continue
-		}
-		if err := c.create(t); err != nil {
-			return nil, err
-		}
-	}
-	return counts, nil
+	return c, nil
 }
 
 // countPartitions returns the partitions of those topics that exist.

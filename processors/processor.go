@@ -27,8 +27,6 @@ type processor struct {
 	changelog   string   // "" without state
 	rejected    string   // topic of what cannot be written elsewhere
 
-	client        sarama.Client
-	consumer      sarama.Consumer // of changelogs
 	config        *sarama.Config
 	brokers       []string
 	deleteRecords func(topic string, below map[int32]int64) error // nil: nothing is trimmed
@@ -40,6 +38,11 @@ type processor struct {
 	stats         *Stats
 	onReady       func()
 
+	// While it runs. Broker connections answer in order, so what waits for records must not share one with what commits.
+	client   sarama.Client   // produces and commits
+	reader   sarama.Client   // of consumer
+	consumer sarama.Consumer // reads changelogs
+
 	current   atomic.Pointer[session]
 	readyOnce sync.Once
 }
@@ -49,6 +52,10 @@ func (p *processor) ready() { p.readyOnce.Do(p.onReady) }
 
 // run processes until ctx ends or an error that trying again cannot mend.
 func (p *processor) run(ctx context.Context) error {
+	if err := p.connect(ctx); err != nil {
+		return err
+	}
+	defer p.disconnect()
 	graph := goka.DefineGroup(goka.Group(p.name), p.edges()...)
 	g, err := goka.NewProcessor(p.brokers, graph,
 		goka.WithLogger(gokaLog{p.log}),
@@ -61,7 +68,7 @@ func (p *processor) run(ctx context.Context) error {
 			return gokaProducer{}, nil
 		}),
 		goka.WithConsumerSaramaBuilder(func([]string, string) (sarama.Consumer, error) {
-			return sarama.NewConsumerFromClient(p.client)
+			return sarama.NewConsumerFromClient(p.reader)
 		}),
 		goka.WithConsumerGroupBuilder(func(brokers []string, name, _ string) (sarama.ConsumerGroup, error) {
 			return p.newGroup(ctx, brokers, name)
@@ -82,23 +89,44 @@ func (p *processor) run(ctx context.Context) error {
 	return nil
 }
 
-// newGroup joins the brokers, as often as it takes. Consumer groups cannot share a client.
-func (p *processor) newGroup(ctx context.Context, brokers []string, name string) (sarama.ConsumerGroup, error) {
-	var delay backoff
-	for {
-		inner, err := sarama.NewConsumerGroup(brokers, name, p.config)
-		if err == nil {
-			return &group{ConsumerGroup: inner, p: p, log: p.log}, nil
-		}
-		if isFatal(err) {
-			return nil, err
-		}
-		wait := delay.next()
-		p.log.Warn("broker is not reachable, trying again", "group", name, "error", err, "wait", wait)
-		if !sleep(ctx, wait) {
-			return nil, ctx.Err()
-		}
+func (p *processor) connect(ctx context.Context) (err error) {
+	if p.client, err = connect(ctx, p.brokers, p.config, p.log); err != nil {
+		return err
 	}
+	if p.reader, err = connect(ctx, p.brokers, p.config, p.log); err == nil {
+		p.consumer, err = sarama.NewConsumerFromClient(p.reader)
+	}
+	if err != nil {
+		p.disconnect()
+	}
+	return err
+}
+
+func (p *processor) disconnect() {
+	// Nobody waits for what these might still have to say.
+	if p.consumer != nil {
+		_ = p.consumer.Close()
+	}
+	if p.reader != nil {
+		_ = p.reader.Close()
+	}
+	_ = p.client.Close()
+}
+
+// newGroup returns the consumer group. Groups cannot share a client.
+func (p *processor) newGroup(ctx context.Context, brokers []string, name string) (sarama.ConsumerGroup, error) {
+	config := *p.config
+	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{&sticky{}}
+	client, err := connect(ctx, brokers, &config, p.log)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := sarama.NewConsumerGroupFromClient(name, client)
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	return &group{ConsumerGroup: inner, client: client, p: p, log: p.log}, nil
 }
 
 func (p *processor) edges() []goka.Edge {

@@ -116,6 +116,9 @@ func newSession(p *processor, inner sarama.ConsumerGroupSession, cancel context.
 	}
 	if err != nil {
 		s.outbox.Close()
+		if s.ctx.Err() != nil {
+			err = errSessionOver
+		}
 		return nil, err
 	}
 	s.log.Debug("session begins", "partitions", s.assigned())
@@ -176,6 +179,11 @@ var alwaysReady = func() <-chan struct{} {
 	close(c)
 	return c
 }()
+
+// endOf looks up the offset behind the last record of a topic partition.
+func (s *session) endOf(topic string, partition int32) (int64, error) {
+	return s.p.client.GetOffset(topic, partition, sarama.OffsetNewest)
+}
 
 // receive is goka's callback for every input topic.
 func (s *session) receive(gctx goka.Context, msg any) {

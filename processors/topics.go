@@ -113,3 +113,33 @@ func (r TopicRole) settings() map[string]string {
 		return map[string]string{"cleanup.policy": "delete"}
 	}
 }
+
+// Stage is a consumer group of a plan and the topics that it reads.
+type Stage struct {
+	Group  string
+	Topics []string
+}
+
+// Stages returns the consumer groups of a plan, each behind those whose output it reads.
+func Stages(plan *rules.Plan) []Stage {
+	var intakes, keys []Stage
+	taken := map[int]bool{}
+	for _, k := range plan.Keys {
+		if !k.Direct {
+			keys = append(keys, Stage{KeyGroup(plan.App, k), []string{RepartitionTopic(plan.App, k)}})
+			for _, rank := range k.Streams {
+				if s := plan.Streams[rank]; !taken[rank] {
+					taken[rank] = true
+					intakes = append(intakes, Stage{IntakeGroup(plan.App, s), []string{s.Topic}})
+				}
+			}
+			continue
+		}
+		var topics []string
+		for _, rank := range k.Streams {
+			topics = append(topics, plan.Streams[rank].Topic)
+		}
+		keys = append(keys, Stage{KeyGroup(plan.App, k), topics})
+	}
+	return append(intakes, keys...)
+}

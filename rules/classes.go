@@ -156,7 +156,7 @@ func (r *ruleInfo) mediaMath(v value, got map[string]value) {
 	if !r.sure || r.conversion == nil {
 		return
 	}
-	const needs = "preset mediamath needs two classes, first one on a touch whose join refers to another touch stream (a click of an " +
+	const needs = "mediamath needs two classes, first one on a touch whose join refers to another touch stream (a click of an " +
 		"impression), then one on that other stream"
 	if len(r.classes) != 2 || len(r.classes[0].touches) != 1 || len(r.classes[1].touches) != 1 {
 		v.errorf("%s", needs)
@@ -171,7 +171,7 @@ func (r *ruleInfo) mediaMath(v value, got map[string]value) {
 	for _, info := range []*classInfo{click, view} {
 		if a, ok := info.got["anchor"]; ok {
 			if s := r.stream(a); s != nil && s != parent {
-				a.errorf("preset mediamath measures every lag from %s", parent.stream.Name)
+				a.errorf("mediamath measures every lag from %s", parent.stream.Name)
 			}
 		}
 	}

@@ -121,12 +121,13 @@ func (c *compiler) document(root value) {
 }
 
 // claim notes what a topic is used for, and reports a second use.
-func (c *compiler) claim(at scalar, topic, use string) {
+func (c *compiler) claim(at scalar, topic, use string) bool {
 	if other, taken := c.topics[topic]; taken {
 		at.errorf("topic %q is already %s", at.shown, other)
-		return
+		return false
 	}
 	c.topics[topic] = use
+	return true
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

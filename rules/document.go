@@ -100,13 +100,19 @@ func decode(src []byte) (root *yaml.Node, at position, err error) {
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
+// parserProblems are the errors of yaml's parser, which counts lines from 0 in them; its scanner counts from 1.
+var parserProblems = regexp.MustCompile(`did not find expected (<|node content|'-'|key|',')|^yaml: line \d+: found (duplicate %|incompatible|undefined tag)`)
+
 func yamlPosition(err error) position {
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		if n, e := strconv.Atoi(m[1]); e == nil && n > 0 {
-			return position{n, 1}
-		}
+	m := yamlLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		return position{1, 1}
 	}
-	return position{1, 1}
+	line, _ := strconv.Atoi(m[1])
+	if parserProblems.MatchString(err.Error()) {
+		line++
+	}
+	return position{max(line, 1), 1}
 }
 
 func yamlError(err error) error {

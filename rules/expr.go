@@ -34,7 +34,8 @@ type Expr struct {
 	purpose purpose
 	kind    codecs.Kind
 	reads   []read
-	plain   bool // the result is reads[0] itself: no program
+	plain   bool    // the result is reads[0] itself: no program
+	native  *native // nil: the program decides
 	program *vm.Program
 	env     reflect.Type
 	frame   int
@@ -59,11 +60,7 @@ func (e *Expr) Bool(s *Scope, t *Tuple) (bool, error) {
 		if e.purpose == forJoin && slot >= 0 && codecs.IsNullValue(row.Field(slot)) {
 			return false, nil
 		}
-		v := row.Value(slot)
-		if e.plain {
-			return v.Num != 0, nil
-		}
-		set(s.frames[e.frame].cells[i], v)
+		e.load(s, i, row.Value(slot))
 	}
 	return e.runBool(s)
 }
@@ -92,11 +89,7 @@ func (e *Expr) Value(s *Scope, t *Tuple) (codecs.Value, error) {
 // BoolEvent evaluates a stream's `where`. An absent field reads as the zero of its type.
 func (e *Expr) BoolEvent(s *Scope, ev *codecs.Event) (bool, error) {
 	for i := range e.reads {
-		v := eventValue(ev, e.reads[i].slots[ev.Stream])
-		if e.plain {
-			return v.Num != 0, nil
-		}
-		set(s.frames[e.frame].cells[i], v)
+		e.load(s, i, eventValue(ev, e.reads[i].slots[ev.Stream]))
 	}
 	return e.runBool(s)
 }
@@ -118,7 +111,19 @@ func (r *read) row(t *Tuple) codecs.Row {
 	return t.row(r.stream)
 }
 
+// load puts the value of reads[i] where a condition finds it.
+func (e *Expr) load(s *Scope, i int, v codecs.Value) {
+	if e.native != nil {
+		s.values[i] = v
+	} else {
+		set(s.frames[e.frame].cells[i], v)
+	}
+}
+
 func (e *Expr) runBool(s *Scope) (bool, error) {
+	if e.native != nil {
+		return e.native.eval(s.values), nil
+	}
 	result, err := e.run(s)
 	if err != nil {
 		return false, err

@@ -42,20 +42,20 @@ func (c *compiler) expression(s scalar, n *names, pick func(root ast.Node) ast.N
 	if pick != nil {
 		tree.Node = pick(tree.Node)
 	}
-	failed := false
-	r := &rewriter{c: c, names: n, fail: func(offset int, format string, args ...any) {
-		failed = true
-		s.refuseAt(offset, fmt.Sprintf(format, args...))
-	}}
+	r := &rewriter{c: c, names: n, at: s}
 	e := &Expr{text: s.shown, norm: tree.Node.String(), secret: s.outside, purpose: n.purpose}
 	if pick != nil && !e.secret {
 		e.text = e.norm
 	}
 	r.rewrite(&tree.Node)
-	if failed || r.muted {
+	if r.failed {
 		return nil
 	}
 	e.reads = r.reads
+	e.native = nativeOf(tree.Node, e.reads)
+	if e.native != nil {
+		c.plan.natives = max(c.plan.natives, len(e.reads))
+	}
 	if id, ok := tree.Node.(*ast.IdentifierNode); ok && len(e.reads) == 1 && id.Value == placeholder(0) {
 		e.plain, e.kind = true, e.reads[0].kind
 	} else if err := c.program(e, tree); err != nil {

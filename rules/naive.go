@@ -13,6 +13,10 @@ import (
 func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
 	scope := p.NewScope()
 	events := canonical(rows)
+	streams := make([][]codecs.Row, len(p.Streams))
+	for _, row := range events {
+		streams[row.Stream()] = append(streams[row.Stream()], row)
+	}
 	var out []Outcome
 	for _, conv := range events {
 		if conv.Stream() != r.Conversion {
@@ -23,7 +27,7 @@ func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
 			var best *Tuple
 			var bestAnchor int64
 			for _, touch := range events {
-				for _, parent := range parents(r, touch, events) {
+				for _, parent := range parents(r, touch, streams) {
 					t := &Tuple{Conversion: conv, Touch: touch, Parent: parent}
 					anchor, ok := fits(scope, r, c, t)
 					if ok && (best == nil || beats(anchor, t, bestAnchor, best)) {
@@ -69,12 +73,11 @@ func canonical(rows []codecs.Row) []codecs.Row {
 }
 
 // parents returns the rows that touch may refer to; a nil row where its join refers to none.
-func parents(r *Rule, touch codecs.Row, events []codecs.Row) []codecs.Row {
-	stream := r.Parents[touch.Stream()]
-	if stream < 0 {
-		return []codecs.Row{nil}
+func parents(r *Rule, touch codecs.Row, streams [][]codecs.Row) []codecs.Row {
+	if stream := r.Parents[touch.Stream()]; stream >= 0 {
+		return streams[stream]
 	}
-	return slices.DeleteFunc(slices.Clone(events), func(row codecs.Row) bool { return row.Stream() != stream })
+	return []codecs.Row{nil}
 }
 
 // fits tells whether a tuple is a candidate of the class, and from when its lag is measured.

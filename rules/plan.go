@@ -17,7 +17,8 @@ type Plan struct {
 	Keys     []*Key // rules that share a key share its history
 	Rules    []*Rule
 
-	env envLayout
+	env     envLayout
+	natives int // the most that a native condition reads
 }
 
 // Settings are what the rules file says about running, each of which a flag or an environment variable may override.

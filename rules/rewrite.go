@@ -17,13 +17,19 @@ import (
 // identifier, so that the VM fetches it in one step, and operators on decimals and ints become exact calls. On the way it
 // finds what the expression reads and refuses what it may not.
 type rewriter struct {
-	c     *compiler
-	names *names
-	fail  func(offset int, format string, args ...any)
-	reads []read
-	texts []string   // of reads, as written
-	vars  []variable // `let` variables in scope, the innermost last
-	muted bool       // something read is broken in a way that has been reported
+	c      *compiler
+	names  *names
+	at     scalar
+	reads  []read
+	texts  []string   // of reads, as written
+	vars   []variable // `let` variables in scope, the innermost last
+	failed bool       // a fault was reported, here or where something that is read was declared
+}
+
+// fail reports a fault at a character of the expression.
+func (r *rewriter) fail(offset int, format string, args ...any) {
+	r.failed = true
+	r.at.refuseAt(offset, fmt.Sprintf(format, args...))
 }
 
 type variable struct {
@@ -125,7 +131,7 @@ func (r *rewriter) identifier(node *ast.Node, n *ast.IdentifierNode) codecs.Kind
 	case r.names.bare != nil:
 		r.fail(offset, "unknown field %q%s", n.Value, suggestion(n.Value, r.names.readable()))
 	default:
-		r.fail(offset, "unknown name %q%s", n.Value, suggestion(n.Value, r.names.readable()))
+		r.fail(offset, "unknown name %q%s", n.Value, suggestion(n.Value, append(r.names.readable(), sortedKeys(r.c.tables)...)))
 	}
 	return codecs.Null
 }
@@ -184,7 +190,7 @@ func (r *rewriter) member(node *ast.Node, n *ast.MemberNode) codecs.Kind {
 func (r *rewriter) lookup(node *ast.Node, t *tableInfo, row *ast.MemberNode, column *ast.StringNode, text string) codecs.Kind {
 	if t.broken {
 		r.rewrite(&row.Property)
-		r.muted = true
+		r.failed = true
 		return codecs.Null
 	}
 	table := r.c.plan.Tables[t.index]
@@ -197,7 +203,7 @@ func (r *rewriter) lookup(node *ast.Node, t *tableInfo, row *ast.MemberNode, col
 	kind := r.rewrite(&key)
 	id, ok := key.(*ast.IdentifierNode)
 	if !ok || !strings.HasPrefix(id.Value, opPrefix) {
-		if !r.muted {
+		if !r.failed {
 			r.fail(row.Property.Location().From, "the key of a table row must be a plain field, as in %s[stream.field].column", table.Name)
 		}
 		return codecs.Null
@@ -215,7 +221,7 @@ func (r *rewriter) lookup(node *ast.Node, t *tableInfo, row *ast.MemberNode, col
 	if col < 0 {
 		return codecs.Null
 	}
-	r.reads, r.texts = r.reads[:max(count, 0)], r.texts[:count] // the key itself is not read, unless it was before
+	r.reads, r.texts = r.reads[:count], r.texts[:count] // the key itself is not read, unless it was before
 	found.kind, found.from = table.Columns[col].Type, slices.Clone(found.from)
 	for j := range found.from {
 		found.from[j].ref.table, found.from[j].ref.column = t.index, col
@@ -235,7 +241,7 @@ func (r *rewriter) use(node *ast.Node, found read, err error, text string, offse
 		return codecs.Null
 	}
 	if found.kind == codecs.Null {
-		r.muted = true
+		r.failed = true
 		return codecs.Null
 	}
 	i := slices.IndexFunc(r.reads, func(o read) bool {
@@ -312,104 +318,6 @@ func (r *rewriter) builtin(node *ast.Node, n *ast.BuiltinNode) codecs.Kind {
 		return codecs.String
 	}
 	return codecs.Null
-}
-
-func (r *rewriter) unary(node *ast.Node, n *ast.UnaryNode) codecs.Kind {
-	kind := r.rewrite(&n.Node)
-	switch {
-	case n.Operator == "!" || n.Operator == "not":
-		return codecs.Bool
-	case kind != codecs.Decimal:
-		return kind
-	case n.Operator == "-":
-		replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opNegate}, Arguments: []ast.Node{n.Node}})
-	default:
-		*node = n.Node
-	}
-	return kind
-}
-
-func (r *rewriter) binary(node *ast.Node, n *ast.BinaryNode) codecs.Kind {
-	if n.Operator == "??" {
-		r.fail(n.Location().From, "?? is not supported: fields are never nil in an expression")
-		return codecs.Null
-	}
-	left, right := r.rewrite(&n.Left), r.rewrite(&n.Right)
-	if left == codecs.Decimal || right == codecs.Decimal {
-		return r.decimals(node, n, left, right)
-	}
-	_, compares := isDecimalOperator(n.Operator)
-	switch {
-	case compares:
-		return codecs.Bool
-	case left == codecs.Int && right == codecs.Int && (n.Operator == "+" || n.Operator == "-" || n.Operator == "*"):
-		replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opIntPrefix + n.Operator}, Arguments: []ast.Node{n.Left, n.Right}})
-		return codecs.Int
-	case left == codecs.Int && right == codecs.Int && n.Operator == "%":
-		return codecs.Int
-	case n.Operator == "+" && left == codecs.String && right == codecs.String:
-		return codecs.String
-	}
-	return codecs.Null
-}
-
-// decimals rewrites an operator of which at least one side is a decimal.
-func (r *rewriter) decimals(node *ast.Node, n *ast.BinaryNode, left, right codecs.Kind) codecs.Kind {
-	defined, compares := isDecimalOperator(n.Operator)
-	offset := n.Location().From
-	if !defined {
-		r.fail(offset, "%s is not defined for decimals; write float(x) where a rounded result is good enough", n.Operator)
-		return codecs.Null
-	}
-	for _, side := range []struct {
-		node *ast.Node
-		kind codecs.Kind
-	}{{&n.Left, left}, {&n.Right, right}} {
-		switch side.kind {
-		case codecs.Decimal, codecs.Int, codecs.Null:
-		case codecs.Float:
-			if err := literalDecimal(side.node); err != nil {
-				r.fail(offset, "%s between a decimal and a float: %s", n.Operator, err)
-				return codecs.Null
-			}
-		default:
-			r.fail(offset, "%s between a decimal and a %s", n.Operator, side.kind)
-			return codecs.Null
-		}
-	}
-	replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opDecimal + n.Operator}, Arguments: []ast.Node{n.Left, n.Right}})
-	if compares {
-		return codecs.Bool
-	}
-	return codecs.Decimal
-}
-
-// literalDecimal replaces a float literal by the decimal that it is in writing.
-func literalDecimal(node *ast.Node) error {
-	negative := false
-	literal := *node
-	for {
-		u, ok := literal.(*ast.UnaryNode)
-		if !ok {
-			break
-		}
-		negative = negative != (u.Operator == "-")
-		literal = u.Node
-	}
-	f, ok := literal.(*ast.FloatNode)
-	if !ok {
-		return fmt.Errorf("only a literal is exact; write float(x) for the decimal")
-	}
-	// The shortest text that reads as this float is what was written, up to 15 digits.
-	d, err := parseDecimal(strconv.FormatFloat(f.Value, 'f', -1, 64))
-	if err == nil && negative {
-		d, err = Decimal{}.Sub(d)
-	}
-	if err != nil {
-		return err
-	}
-	replace(node, &ast.ConstantNode{Value: d})
-	return nil
 }
 
 // replace puts a node in another's place in the source.

@@ -22,10 +22,9 @@ type ruleInfo struct {
 	sure       bool // classes and joins are without fault, so that what follows from them may be judged
 }
 
-// laterKeys is what a rule will be able to say.
+// laterKeys is what an attribute rule will be able to say.
 var laterKeys = []string{"across", "let", "require", "priority", "count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
-	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "window_end", "instant", "effective_from",
-	"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}
+	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "window_end", "instant", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.
 var laterKinds = []string{"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}
@@ -70,7 +69,7 @@ func (c *compiler) rules(v value) {
 func (c *compiler) rule(name string, v value) {
 	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Model: "last", Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
 	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "model", "select", "measure",
-		"unattributed", "emit", "into", "click_after_conversion"}, laterKeys...)
+		"unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
 	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
 		return
 	}
@@ -163,9 +162,10 @@ func (r *ruleInfo) output(got map[string]value) {
 		if into, ok := v.topic(".deltas"); ok {
 			r.rule.Into = into.text
 			use := fmt.Sprintf("written by rule %q", r.rule.Name)
-			r.c.claim(into, into.text, use)
-			into.shown += ".deltas"
-			r.c.claim(into, into.text+".deltas", use)
+			if r.c.claim(into, into.text, use) {
+				into.shown += ".deltas"
+				r.c.claim(into, into.text+".deltas", use)
+			}
 		}
 	}
 	taken := map[string]bool{}

@@ -18,6 +18,7 @@ type envLayout []*Expr
 type Scope struct {
 	vm     vm.VM
 	frames []frame
+	values []codecs.Value // what a native condition reads
 }
 
 // frame is the environment of one expression: a struct with one field for each thing that it reads.
@@ -28,7 +29,7 @@ type frame struct {
 
 // NewScope returns a Scope for the plan's expressions.
 func (p *Plan) NewScope() *Scope {
-	s := &Scope{frames: make([]frame, len(p.env))}
+	s := &Scope{frames: make([]frame, len(p.env)), values: make([]codecs.Value, p.natives)}
 	for i, e := range p.env {
 		env := reflect.New(e.env)
 		s.frames[i] = frame{env.Interface(), make([]any, len(e.reads))}

@@ -106,6 +106,9 @@ func (p *pending) add(e entry) {
 			break
 		}
 		if old := &p.entries[i-1]; bytes.Equal(p.key(old), p.key(&e)) {
+			if e.op == opExpire {
+				e.op = opRemove // the changelog may hold an earlier version that is not due
+			}
 			*old = e
 			return
 		}

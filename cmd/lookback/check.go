@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -133,6 +132,5 @@ func checkTopics(c *cobra.Command, f checkFlags, plan *rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	config.ConnectTimeout = 10 * time.Second
-	return processors.CheckTopics(c.Context(), plan, config)
+	return processors.CheckTopics(plan, config.ClientID)
 }

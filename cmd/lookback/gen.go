@@ -42,7 +42,7 @@ come as fast as that.`,
 	genConfigFlags(c.Flags(), &f.config)
 	c.Flags().StringVar(&f.start, "start", "", "first event time, RFC 3339 (default 2026-01-01T00:00:00Z; with --rate, now)")
 	c.Flags().StringVar(&f.out, "out", "-", "file to write; - is standard output")
-	c.Flags().BoolVar(&f.stamps, "stamps", false, "write each record's time of arrival as _ts, for max_age and max_skew")
+	c.Flags().BoolVar(&f.stamps, "stamps", true, "write each record's time of arrival as _ts, for max_age and max_skew")
 	c.Flags().StringVar(&f.brokers, "brokers", "", "write to the topics of these brokers instead, host:port,...")
 	c.Flags().StringToStringVar(&f.topics, "topic", nil, "topic of a stream (default impression=ads.impressions,click=ads.clicks,conversion=ads.conversions)")
 	return c
