@@ -98,7 +98,7 @@ func lineTimestamp(s *scanner) (int64, error) {
 		v, p = timeOf(text, AutoUnit)
 	}
 	if p != noProblem {
-		return 0, mismatch(Field{Name: timestampMember, Type: Time}, p, string(text))
+		return 0, errors.New(mismatch(Field{Name: timestampMember, Type: Time}, p, string(text)).Message)
 	}
 	return v.Num, nil
 }

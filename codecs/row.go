@@ -383,3 +383,12 @@ func (r Row) FieldEqual(slot int, want []byte) (n int, equal bool) {
 	}
 	return n, bytes.Equal(r.Field(slot), want[:n])
 }
+
+// RowLen returns the length of the row at the start of b, which has the given number of fields.
+func RowLen(b []byte, fields int) int {
+	n := rowHeader
+	for range fields + 1 {
+		n += valueLen(b[n:])
+	}
+	return n
+}

@@ -37,7 +37,7 @@ type cleanser struct {
 }
 
 func newCleanser(plan *rules.Plan, stream *rules.Stream, dims []*tables.Dimension) *cleanser {
-	spec := codecs.DecodeSpec{Stream: stream.Rank, ID: stream.Declared[stream.ID], Time: stream.Declared[stream.Time]}
+	spec := codecs.DecodeSpec{Stream: stream.Rank, ID: stream.Declared[stream.ID], Time: stream.Declared[stream.Time], MaxBytes: MaxInputBytes}
 	for _, s := range stream.Slots {
 		f := codecs.Field{}
 		if s.Stamp == nil {
@@ -79,7 +79,7 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 	}
 	switch pass, err := c.stream.Where.BoolEvent(c.scope, ev); {
 	case err != nil:
-		return codecs.Rejectf(reasonExpression, "where: %s: %v", c.stream.Where, err)
+		return codecs.Rejectf(reasonExpression, "where: %v", err)
 	case !pass:
 		return codecs.Rejectf(reasonFiltered, "where: %s", c.stream.Where)
 	}

@@ -203,7 +203,7 @@ func isRetriable(err error) bool {
 // trim deletes, now and then, what no restart needs: repartition records that are committed, and the changelog's prefix
 // of rows that have expired. It is housekeeping: a failure is tried again at the next time.
 func (s *session) trim(now time.Time) {
-	if now.Sub(s.trimmed) < trimInterval || s.p.deleteRecords == nil {
+	if now.Sub(s.trimmed) < s.p.trimming || s.p.deleteRecords == nil {
 		return
 	}
 	s.trimmed = now

@@ -26,7 +26,7 @@ func loadDimensions(ctx context.Context, plan *rules.Plan, client func() (sarama
 		if t.File != "" {
 			d, err := tables.LoadDimension(t.File, spec)
 			if err != nil {
-				return nil, fmt.Errorf("table %s: %w", t.Name, err)
+				return nil, fatalError{fmt.Errorf("table %s: %w", t.Name, err)}
 			}
 			dims[i] = d
 			continue

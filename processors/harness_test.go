@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -67,9 +66,16 @@ func testLog(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+// testConfig is the runtime's, but does not let closing consumers wait for a fetch.
+func testConfig() *sarama.Config {
+	c := saramaConfig("test")
+	c.Consumer.MaxWaitTime = 10 * time.Millisecond
+	return c
+}
+
 func (r *rig) connect() sarama.Client {
 	r.t.Helper()
-	client, err := sarama.NewClient(r.cluster.ListenAddrs(), saramaConfig("test"))
+	client, err := sarama.NewClient(r.cluster.ListenAddrs(), testConfig())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -186,98 +192,6 @@ func (r *rig) eventually(what string, condition func() bool) {
 	}
 }
 
-// echo is a work that writes every input to the output topic and a row of it to the table.
-type echo struct {
-	s       *session
-	log     *echoLog
-	tables  [testPartitions]*tables.Table
-	handled [testPartitions][]string
-}
-
-// echoLog is what the echoes of one processor have done, over its sessions.
-type echoLog struct {
-	mu        sync.Mutex
-	restored  map[string]bool // values found in the tables as they were opened last, by partition and value
-	opened    int
-	handled   map[string]int
-	committed map[string]int
-	fail      func(in *input) error // may be nil
-}
-
-func newEchoLog() *echoLog {
-	return &echoLog{restored: map[string]bool{}, handled: map[string]int{}, committed: map[string]int{}}
-}
-
-func (l *echoLog) count(m map[string]int) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(m)
-}
-
-type rowVisitor func(codecs.Row)
-
-func (v rowVisitor) Visit(r codecs.Row) bool { v(r); return true }
-
-var echoKey = codecs.AppendValue(nil, codecs.StringValue("k"))
-
-func (w *echo) open(partition int32, t *tables.Table) error {
-	w.log.mu.Lock()
-	defer w.log.mu.Unlock()
-	w.log.opened++
-	w.tables[partition] = t
-	if t == nil {
-		return nil
-	}
-	maps.DeleteFunc(w.log.restored, func(name string, _ bool) bool { return name[0] == byte('0'+partition) })
-	h, err := t.History(echoKey)
-	if err != nil {
-		return err
-	}
-	h.Ascend(rowVisitor(func(r codecs.Row) {
-		w.log.restored[fmt.Sprintf("%d/%s", partition, r.IDValue().Str)] = true
-	}))
-	return nil
-}
-
-func (w *echo) handle(in *input) error {
-	w.log.mu.Lock()
-	w.log.handled[string(in.Value)]++
-	fail := w.log.fail
-	w.log.mu.Unlock()
-	if fail != nil {
-		if err := fail(in); err != nil {
-			return err
-		}
-	}
-	w.handled[in.Partition] = append(w.handled[in.Partition], string(in.Value))
-	w.s.outbox.Add(codecs.Record{Topic: testOutput, Partition: -1, Key: in.Key, Value: in.Value})
-	if t := w.tables[in.Partition]; t != nil {
-		h, err := t.History(echoKey)
-		if err != nil {
-			return err
-		}
-		ev := codecs.Event{Time: in.Offset, ID: codecs.StringValue(string(in.Value))}
-		row := codecs.AppendRow(nil, &ev, 0)
-		if h.Get(0, row.ID()) == nil {
-			h.Insert(row)
-		}
-	}
-	return nil
-}
-
-func (w *echo) tick(time.Time) error { return nil }
-
-func (w *echo) committed(time.Time) {
-	w.log.mu.Lock()
-	defer w.log.mu.Unlock()
-	for n := range w.handled {
-		for _, v := range w.handled[n] {
-			w.log.committed[v]++
-		}
-		w.handled[n] = nil
-	}
-}
-
 // running is a processor at work.
 type running struct {
 	*processor
@@ -287,15 +201,15 @@ type running struct {
 	done chan struct{}
 }
 
-// start runs an echo processor, with its tables in dir ("": in memory).
-func (r *rig) start(dir string) *running {
+// start runs an echo processor, with its tables in dir ("": in memory). The options change it before it runs.
+func (r *rig) start(dir string, options ...func(*processor)) *running {
 	r.t.Helper()
 	log := newEchoLog()
 	p := &processor{
 		name: testGroup, topics: []string{testInput}, partitions: testPartitions,
 		changelog: testChangelog, rejected: testRejected,
-		config: saramaConfig("test"), brokers: r.cluster.ListenAddrs(),
-		interval: 10 * time.Millisecond, grace: 2 * time.Second,
+		config: testConfig(), brokers: r.cluster.ListenAddrs(),
+		interval: 10 * time.Millisecond, trimming: time.Hour, grace: 2 * time.Second,
 		log: r.log, stats: NewStats(&rules.Plan{}), onReady: func() {},
 	}
 	shape := tables.Shape{Streams: []tables.StreamShape{{Used: true, Paths: [][]int{{}}, Keep: 1 << 40}}, Layout: "echo"}
@@ -306,6 +220,9 @@ func (r *rig) start(dir string) *running {
 		return tables.Options{Dir: fmt.Sprintf("%s/%d", dir, partition)}
 	})
 	p.newWork = func(s *session) (work, error) { return &echo{s: s, log: log}, nil }
+	for _, option := range options {
+		option(p)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	var failure error

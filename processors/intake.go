@@ -82,7 +82,7 @@ func (w *intake) handle(in *input) error {
 	ev, raw := &l.event, &l.raw
 	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
 	ev.Time = noTime
-	if reject := clean(l.cleaner, raw, ev); reject != nil {
+	if reject := l.cleaner.clean(raw, ev); reject != nil {
 		w.reject(in, raw, reject)
 		if ev.Time != noTime { // refused after its time had been read
 			l.source.observe(ev.Time, in.Timestamp, w.stream.MaxSkew)
@@ -114,14 +114,6 @@ func (w *intake) reject(in *input, raw *Raw, reject *codecs.Reject) {
 	raw.Headers = in.headers()
 	w.s.outbox.Add(rejected(w.app, raw, reject, ""))
 	w.stats.rejected(reject.Reason)
-}
-
-// clean decodes and checks a record, unless it is too large for what would have to be written about it.
-func clean(c *cleanser, raw *Raw, ev *codecs.Event) *codecs.Reject {
-	if n := len(raw.Value); n > MaxInputBytes {
-		return codecs.Rejectf(codecs.ReasonTooLarge, "%d bytes, more than the limit of %d", n, MaxInputBytes)
-	}
-	return c.clean(raw, ev)
 }
 
 // mayBeLate tells whether an event could be late when it reaches its key: only then do its original bytes travel with it.

@@ -152,7 +152,7 @@ func (w *keyed) handleDirect(l *keyedLane, in *input) error {
 	stream, ev, raw, src := w.plan.Streams[rank], &l.event, &l.raw, l.sources[rank]
 	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
 	ev.Time = noTime
-	reject := clean(l.cleaners[rank], raw, ev)
+	reject := l.cleaners[rank].clean(raw, ev)
 	if reject == nil {
 		l.buf, reject = keyOf(l.buf[:0], w.key, ev)
 	}

@@ -215,7 +215,6 @@ func (p *partition) reject(ev *codecs.Event, raw *Raw, why *codecs.Reject, rule 
 		p.stats.rejected(why.Reason)
 	}
 	r := *raw
-	r.Origin.Topic = p.plan.Streams[ev.Stream].Topic
 	if r.Value == nil {
 		r.Value = p.render(codecs.AppendRow(nil, ev, p.plan.Streams[ev.Stream].Kept))
 	}

@@ -33,6 +33,7 @@ type processor struct {
 	stores        *stores                                         // nil without state
 	newWork       func(s *session) (work, error)
 	interval      time.Duration // between commits
+	trimming      time.Duration // between deletions of what is of no use any more
 	grace         time.Duration // for the commit that is under way when a session ends
 	log           *slog.Logger
 	stats         *Stats
@@ -56,6 +57,9 @@ func (p *processor) run(ctx context.Context) error {
 		return err
 	}
 	defer p.disconnect()
+	if err := p.awaitTopics(ctx); err != nil {
+		return err
+	}
 	graph := goka.DefineGroup(goka.Group(p.name), p.edges()...)
 	g, err := goka.NewProcessor(p.brokers, graph,
 		goka.WithLogger(gokaLog{p.log}),
@@ -100,6 +104,30 @@ func (p *processor) connect(ctx context.Context) (err error) {
 		p.disconnect()
 	}
 	return err
+}
+
+// awaitTopics waits until the broker that is asked has heard of the topics, some of which may have just been created.
+func (p *processor) awaitTopics(ctx context.Context) error {
+	wanted := p.topics
+	if p.changelog != "" {
+		wanted = append(slices.Clone(p.topics), p.changelog)
+	}
+	var delay backoff
+	for _, topic := range wanted {
+		for {
+			partitions, err := p.client.Partitions(topic)
+			if err == nil && len(partitions) == int(p.partitions) {
+				break
+			}
+			p.log.Debug("waiting for topic", "topic", topic, "partitions", len(partitions), "error", err)
+			if !sleep(ctx, delay.next()) {
+				return ctx.Err()
+			}
+			// What this fails with, asking for the partitions fails with, too.
+			_ = p.client.RefreshMetadata(topic)
+		}
+	}
+	return nil
 }
 
 func (p *processor) disconnect() {

@@ -73,19 +73,27 @@ func (r *runtime) prepare(ctx context.Context) error {
 	if r.client, err = connect(ctx, r.plan.Settings.Brokers, r.config, r.log); err != nil {
 		return err
 	}
-	if r.admin, err = sarama.NewClusterAdminFromClient(r.client); err != nil {
-		return fmt.Errorf("open admin client: %w", err)
-	}
 	err = r.retry(ctx, "checking topics", func() error {
-		r.counts, err = Prepare(r.plan, r.admin)
+		if r.admin, err = sarama.NewClusterAdminFromClient(r.client); err == nil {
+			r.counts, err = Prepare(r.plan, r.admin)
+		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.dims, err = loadDimensions(ctx, r.plan, func() (sarama.Client, error) {
-		return connect(ctx, r.plan.Settings.Brokers, r.config, r.log)
-	}, r.log)
+	err = r.retry(ctx, "loading tables", func() error {
+		following, stop := context.WithCancel(ctx)
+		r.dims, err = loadDimensions(following, r.plan, func() (sarama.Client, error) {
+			return connect(ctx, r.plan.Settings.Brokers, r.config, r.log)
+		}, r.log)
+		if err != nil {
+			stop()
+		} else {
+			context.AfterFunc(ctx, stop)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -182,6 +190,7 @@ func (r *runtime) processor(group string, topics ...string) *processor {
 		brokers:       r.plan.Settings.Brokers,
 		deleteRecords: r.admin.DeleteRecords,
 		interval:      r.plan.Settings.CommitInterval,
+		trimming:      trimInterval,
 		grace:         commitGrace,
 		log:           r.log,
 		stats:         r.cfg.Stats,

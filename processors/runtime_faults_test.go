@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -260,6 +261,39 @@ func TestAnIdleProcessorAsksNothingOfTheBroker(t *testing.T) {
 	}
 	if err := run.stop(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Repartition topics lose what is committed, and nothing else; others are left alone.
+func TestCommittedRepartitionRecordsAreDeleted(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		r := newRig(t)
+		admin := r.admin()
+		var asked atomic.Int64
+		run := r.start("", func(p *processor) {
+			p.trimming = 20 * time.Millisecond
+			p.deleteRecords = func(topic string, below map[int32]int64) error {
+				asked.Add(1)
+				return admin.DeleteRecords(topic, below)
+			}
+			if ours {
+				p.repartition = testInput
+			}
+		})
+		const n = 300
+		r.produce(0, n)
+		r.eventually("everything committed", func() bool { return r.committed() == n })
+		if ours {
+			r.eventually("the input is empty", func() bool { return len(r.read(testInput)) == 0 })
+		}
+		if err := run.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if !ours && (asked.Load() > 0 || len(r.read(testInput)) != n) {
+			t.Errorf("somebody else's topic was cut")
+		}
+		r.wantAll(n)
+		r.wantTable(n)
 	}
 }
 

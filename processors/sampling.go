@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -72,54 +73,63 @@ func newSampler(client sarama.Client, stream *rules.Stream, n int32) *sampler {
 	return &sampler{client: client, stream: stream, n: n, dec: codecs.NewDecoder(spec), home: map[string]int32{}}
 }
 
-// run reads the first records of every partition.
+// run reads the last records of every partition.
 func (s *sampler) run(ctx context.Context) error {
 	consumer, err := sarama.NewConsumerFromClient(s.client)
 	if err != nil {
 		return err
 	}
 	defer consumer.Close()
+	samples := make([][][]byte, s.n)
+	errs := make([]error, s.n)
+	var reading sync.WaitGroup
 	for n := range s.n {
-		if err := s.samplePartition(ctx, consumer, n); err != nil {
-			return fmt.Errorf("partition %d: %w", n, err)
+		reading.Go(func() { samples[n], errs[n] = s.sample(ctx, consumer, n) })
+	}
+	reading.Wait()
+	for n := range s.n {
+		if errs[n] != nil {
+			return fmt.Errorf("partition %d: %w", n, errs[n])
+		}
+		for _, value := range samples[n] {
+			s.look(value, n)
 		}
 	}
 	return nil
 }
 
-func (s *sampler) samplePartition(ctx context.Context, consumer sarama.Consumer, n int32) error {
+// sample returns the values of the last records of a partition.
+func (s *sampler) sample(ctx context.Context, consumer sarama.Consumer, n int32) ([][]byte, error) {
 	oldest, err := s.client.GetOffset(s.stream.Topic, n, sarama.OffsetOldest)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	end, err := s.client.GetOffset(s.stream.Topic, n, sarama.OffsetNewest)
-	if err != nil {
-		return err
-	}
-	if oldest == end {
-		return nil
+	if err != nil || oldest == end {
+		return nil, err
 	}
 	part, err := consumer.ConsumePartition(s.stream.Topic, n, max(oldest, end-sampleSize))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closeConsumer(part)
 	patience := time.NewTimer(samplePatience)
 	defer patience.Stop()
+	var values [][]byte
 	for {
 		select {
 		case m, ok := <-part.Messages():
 			if !ok {
-				return nil
+				return values, nil
 			}
-			s.look(m.Value, n)
+			values = append(values, m.Value)
 			if m.Offset >= end-1 {
-				return nil
+				return values, nil
 			}
 		case <-patience.C:
-			return nil // markers at the end, or a slow broker: what was seen must do
+			return values, nil // markers at the end, or a slow broker: what was seen must do
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }

@@ -27,6 +27,7 @@ func parseDocument(f *faults, src []byte) *yaml.Node {
 	}
 	root, at, err := decode(src)
 	if err != nil {
+		at.line = min(at.line, len(f.lines)) // what ends too early is found behind the end
 		f.add(at, err.Error())
 		return nil
 	}

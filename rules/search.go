@@ -214,7 +214,7 @@ func (e *Evaluator) holds(c *Class, v *Via, t *Tuple) bool {
 func (e *Evaluator) test(x *Expr, t *Tuple) bool {
 	ok, err := x.Bool(e.scope, t)
 	if err != nil && e.err == nil {
-		e.err = fmt.Errorf("%s: %w", x, err)
+		e.err = err
 	}
 	return ok && err == nil
 }
@@ -223,7 +223,7 @@ func (e *Evaluator) test(x *Expr, t *Tuple) bool {
 func (e *Evaluator) Value(c *Column, t *Tuple) (codecs.Value, error) {
 	v, err := c.Expr.Value(e.scope, t)
 	if err != nil {
-		return codecs.Value{}, fmt.Errorf("%s: %w", c.Expr, err)
+		return codecs.Value{}, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	return v, nil
 }

@@ -14,7 +14,7 @@ type arena struct {
 
 const (
 	unitSize   = 16
-	chunkUnits = 1 << 16 // 1 MiB
+	chunkUnits = 1 << 18 // 4 MiB
 	maxBlock   = 64 << 10
 	numClasses = 84
 )
@@ -51,7 +51,9 @@ func (a *arena) alloc(size int) uint32 {
 	units := classSize[class] / unitSize
 	if len(a.chunks) == 0 || a.next+units > chunkUnits {
 		a.spill()
-		a.chunks = append(a.chunks, make([]byte, chunkUnits*unitSize))
+		chunk := make([]byte, chunkUnits*unitSize)
+		adviseHuge(chunk)
+		a.chunks = append(a.chunks, chunk)
 		a.next = 0
 		if len(a.chunks) == 1 {
 			a.next = 1

@@ -175,7 +175,7 @@ func (t *Table) fetch(h *History) error {
 	due := int64(noDue)
 	for _, r := range rows {
 		h.insert(r)
-		due = min(due, t.due(r))
+		due = min(due, t.visit(r))
 	}
 	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(t.expiry.bucket(due)))
 	if capped {
@@ -231,9 +231,9 @@ func (d *disk) write(t *Table, b *pebble.Batch) error {
 	return nil
 }
 
-func (d *disk) loadRow(t *Table, entry, value, key []byte, due int64) error {
+func (d *disk) loadRow(t *Table, entry, value, key []byte, due, visit int64) error {
 	d.latest = max(d.latest, due)
-	return errors.Join(d.batch.Set(entry, value, nil), d.batch.Set(appendDueKey(nil, t.expiry.bucket(due), key), nil, nil))
+	return errors.Join(d.batch.Set(entry, value, nil), d.batch.Set(appendDueKey(nil, t.expiry.bucket(visit), key), nil, nil))
 }
 
 // loaded writes what a restore has collected, once it is enough.

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"bytes"
 	"container/heap"
 	"encoding/binary"
 	"math"
@@ -8,7 +9,7 @@ import (
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
-// expiry schedules keys by the time that their earliest row is due, in buckets, so that expiry visits keys that have
+// expiry schedules keys by the time that their earliest row leaves, in buckets, so that expiry visits keys that have
 // something due and no others. A key stands once per bucket at most times: in the bucket that its block names; what it
 // left behind in other buckets is passed over.
 type expiry struct {
@@ -31,15 +32,16 @@ func (b *bucketHeap) Pop() any {
 	return x
 }
 
-// Rows stay for up to a bucket longer than they must: a 32nd of the shortest time that any is kept, an hour at most.
+// A bucket is a 32nd of the shortest time that any row is kept, an hour at most; but not so short that there are many
+// thousands of them.
 func newExpiry(shape Shape) expiry {
-	shortest := int64(32 * 3600e6)
+	shortest, longest := int64(32*3600e6), int64(0)
 	for _, s := range shape.Streams {
 		if s.Used {
-			shortest = min(shortest, s.Keep)
+			shortest, longest = min(shortest, s.Keep), max(longest, s.Keep)
 		}
 	}
-	return expiry{width: max(shortest/32, 1000), queue: map[int64][]uint32{}, through: math.MinInt64}
+	return expiry{width: max(shortest/32, longest/4096, 1000), queue: map[int64][]uint32{}, through: math.MinInt64}
 }
 
 func (x *expiry) bucket(due int64) int64 {
@@ -53,12 +55,19 @@ func (x *expiry) bucket(due int64) int64 {
 // due returns the time that the watermark must pass for a row to leave.
 func (t *Table) due(row codecs.Row) int64 { return row.Time() + t.shape.Streams[row.Stream()].Keep }
 
+// visit returns when to look at the row's key: somewhat later than the row is due, so that a visit, which costs a few
+// cache misses or a read from disk, finds several rows to take out.
+func (t *Table) visit(row codecs.Row) int64 {
+	keep := t.shape.Streams[row.Stream()].Keep
+	return row.Time() + keep + keep/8
+}
+
 // noDue is the schedule of a block that has none.
 const noDue = math.MaxInt64
 
-// schedule makes sure that the key is visited when row is due.
+// schedule makes sure that the key is visited some time after row is due.
 func (t *Table) schedule(h *History, row codecs.Row) {
-	t.scheduleAt(h, t.expiry.bucket(t.due(row)))
+	t.scheduleAt(h, t.expiry.bucket(t.visit(row)))
 }
 
 func (t *Table) scheduleAt(h *History, bucket int64) {
@@ -77,8 +86,8 @@ func (t *Table) scheduleAt(h *History, bucket int64) {
 	t.expiry.queue[bucket] = append(list, h.hash)
 }
 
-// Expire takes out the rows that are due at the table's watermark (see SetMeta) and frees the keys that are left empty.
-// It returns how many rows left.
+// Expire visits the keys that are to be visited by the table's watermark, takes out the rows that are due and frees the
+// keys that are left empty. It returns how many rows left.
 func (t *Table) Expire() (int, error) {
 	if t.meta.Watermark == math.MinInt64 {
 		return 0, nil
@@ -118,7 +127,8 @@ func (t *Table) expireHash(hash uint32, bucket int64) int {
 		if int64(binary.LittleEndian.Uint64(b[blkDue:])) > bucket {
 			continue
 		}
-		h.key, h.hash = append([]byte(nil), blockKey(b)...), hash
+		t.keyBuf = append(t.keyBuf[:0], blockKey(b)...)
+		h.key, h.hash = t.keyBuf, hash
 		h.attach(addr, b)
 		n += t.expireKey(h)
 		if h.addr == 0 {
@@ -130,35 +140,76 @@ func (t *Table) expireHash(hash uint32, bucket int64) int {
 // expireKey takes the due rows out of a history and schedules its next visit.
 func (t *Table) expireKey(h *History) int {
 	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(noDue))
-	sweep := dueRows{t: t, next: noDue}
-	for s := range t.shape.Streams {
-		h.ascendStream(s, &sweep)
+	n, next := 0, int64(noDue)
+	if h.big != nil {
+		n, next = t.expireLarge(h)
+	} else {
+		n, next = t.expireSmall(h)
 	}
-	for _, r := range sweep.rows {
-		t.pending.expire(h, r)
-		h.remove(r)
-	}
-	if sweep.next != noDue {
-		t.scheduleAt(h, t.expiry.bucket(sweep.next))
+	if next != noDue {
+		t.scheduleAt(h, t.expiry.bucket(next))
 	}
 	h.release()
-	return len(sweep.rows)
+	return n
 }
 
-// dueRows collects copies of the rows of a stream that are due, and when the first of the others is: within a stream,
-// rows become due in the total order.
+// expireSmall takes out due rows one by one. Within a stream rows become due in the total order, so behind the first
+// that is not due the stream's others need no look.
+func (t *Table) expireSmall(h *History) (n int, next int64) {
+	next = noDue
+	var passed [8]bool // by the stream's bits in the tag, which tell streams apart where there are no more than 8
+	for i := 0; i < h.rows(); {
+		tag := h.blk[h.dir()+dirEntry*i+2] >> 5
+		if passed[tag] {
+			i++
+			continue
+		}
+		if r := h.at(i); t.due(r) >= t.meta.Watermark {
+			next = min(next, t.visit(r))
+			passed[tag] = len(t.shape.Streams) <= len(passed)
+			i++
+			continue
+		}
+		t.pending.expire(h, h.row(i))
+		h.dropSmall(i)
+		n++
+	}
+	if n > 0 {
+		h.tighten()
+	}
+	return n, next
+}
+
+func (t *Table) expireLarge(h *History) (n int, next int64) {
+	next = noDue
+	for s := range t.shape.Streams {
+		sweep := dueRows{t: t}
+		h.big.ascendStream(s, &sweep)
+		for _, r := range sweep.rows {
+			t.pending.expire(h, r)
+			h.big.remove(r)
+		}
+		if refs := h.big.all[s]; len(refs) > 0 {
+			next = min(next, t.visit(h.big.row(refs[0])))
+		}
+		n += len(sweep.rows)
+	}
+	if h.big.len()*4 < t.largeRows {
+		h.shrink()
+	}
+	return n, next
+}
+
+// dueRows collects copies of the rows of a stream that are due.
 type dueRows struct {
 	t    *Table
 	rows []codecs.Row
-	next int64
 }
 
 func (d *dueRows) Visit(row codecs.Row) bool {
-	due := d.t.due(row)
-	if due < d.t.meta.Watermark {
-		d.rows = append(d.rows, append(codecs.Row(nil), row...))
-		return true
+	if d.t.due(row) >= d.t.meta.Watermark {
+		return false
 	}
-	d.next = min(d.next, due)
-	return false
+	d.rows = append(d.rows, bytes.Clone(row))
+	return true
 }

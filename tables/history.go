@@ -20,17 +20,16 @@ type History struct {
 	hash uint32
 	addr uint32 // the key's block; 0: nothing is kept for the key
 	blk  []byte // its bytes
-	offs []uint16
 	big  *large // not nil: the block is only the key's head and the rows are here
 }
 
-// Layout of a key's block. Rows follow the key, each behind its length, in the total order. Where flagLarge is set the
-// number of the large history follows instead.
+// Layout of a key's block. The key follows, and then either the number of the large history (flagLarge) or the small
+// history (see small.go).
 const (
 	blkClass = 0 // the arena's
 	blkFlags = 1
 	blkRows  = 2 // uint16
-	blkUsed  = 4 // uint16, bytes in use
+	blkLow   = 4 // uint16, where the rows begin
 	blkKey   = 6 // uint16, length of the key
 	blkDue   = 8 // int64, bucket of the scheduled expiry (see expire.go)
 	blkHead  = 16
@@ -61,10 +60,9 @@ func largeNumber(b []byte) uint32 {
 	return binary.LittleEndian.Uint32(b[blkHead+len(blockKey(b)):])
 }
 
-// find moves the history to key, without reading the disk.
-func (h *History) find(key []byte, hash uint32) bool {
+// open moves the history to key, without reading the disk.
+func (h *History) open(key []byte, hash uint32) bool {
 	h.key, h.hash, h.addr, h.blk, h.big = key, hash, 0, nil, nil
-	h.offs = h.offs[:0]
 	part := h.t.keys.part(hash)
 	for p := part.probe(hash); ; {
 		addr := part.candidate(&p)
@@ -82,23 +80,12 @@ func (h *History) find(key []byte, hash uint32) bool {
 // attach points the history at a block that exists.
 func (h *History) attach(addr uint32, b []byte) {
 	h.addr, h.blk, h.big = addr, b, nil
-	h.offs = h.offs[:0]
-	b[blkFlags] |= flagUsed
+	if b[blkFlags]&flagUsed == 0 {
+		b[blkFlags] |= flagUsed
+	}
 	if b[blkFlags]&flagLarge != 0 {
 		h.big = h.t.larges[largeNumber(b)]
-		return
 	}
-	at := blkHead + int(binary.LittleEndian.Uint16(b[blkKey:]))
-	for range binary.LittleEndian.Uint16(b[blkRows:]) {
-		h.offs = append(h.offs, uint16(at))
-		at += 2 + int(binary.LittleEndian.Uint16(b[at:]))
-	}
-}
-
-func (h *History) row(i int) codecs.Row {
-	at := int(h.offs[i])
-	n := int(binary.LittleEndian.Uint16(h.blk[at:]))
-	return h.blk[at+2 : at+2+n : at+2+n]
 }
 
 // Len returns the number of rows.
@@ -106,7 +93,7 @@ func (h *History) Len() int {
 	if h.big != nil {
 		return h.big.len()
 	}
-	return len(h.offs)
+	return h.rows()
 }
 
 // Count returns the number of rows of the stream.
@@ -115,8 +102,8 @@ func (h *History) Count(stream int) int {
 		return len(h.big.all[stream])
 	}
 	n := 0
-	for i := range h.offs {
-		if h.row(i).Stream() == stream {
+	for i := range h.rows() {
+		if h.isOf(i, stream) {
 			n++
 		}
 	}
@@ -132,11 +119,8 @@ func (h *History) Get(stream int, id []byte) codecs.Row {
 	if h.big != nil {
 		return h.big.get(stream, id)
 	}
-	for i := len(h.offs) - 1; i >= 0; i-- {
-		r := h.row(i)
-		if r.Stream() == stream && bytes.HasPrefix(r[9:], id) {
-			return r
-		}
+	if i := h.find(stream, id); i >= 0 {
+		return h.row(i)
 	}
 	return nil
 }
@@ -146,9 +130,9 @@ func (h *History) Latest(stream int) int64 {
 	if h.big != nil {
 		return h.big.latest(stream)
 	}
-	for i := len(h.offs) - 1; i >= 0; i-- {
-		if r := h.row(i); r.Stream() == stream {
-			return r.Time()
+	for i := h.rows() - 1; i >= 0; i-- {
+		if h.isOf(i, stream) {
+			return h.at(i).Time()
 		}
 	}
 	return math.MinInt64
@@ -162,11 +146,11 @@ func (h *History) Descend(stream, path int, match []byte, from, to int64, v code
 		return
 	}
 	slots := h.t.shape.Streams[stream].Paths[path]
-	for i := len(h.offs) - 1; i >= 0; i-- {
-		r := h.row(i)
-		if r.Stream() != stream {
+	for i := h.rows() - 1; i >= 0; i-- {
+		if !h.isOf(i, stream) {
 			continue
 		}
+		r := h.at(i)
 		time := r.Time()
 		if time > to {
 			continue
@@ -174,7 +158,7 @@ func (h *History) Descend(stream, path int, match []byte, from, to int64, v code
 		if time < from {
 			return
 		}
-		if onPath(r, slots, match) && !v.Visit(r) {
+		if onPath(r, slots, match) && !v.Visit(h.row(i)) {
 			return
 		}
 	}
@@ -186,25 +170,8 @@ func (h *History) Ascend(v codecs.Visitor) {
 		h.big.ascend(v)
 		return
 	}
-	for i := range h.offs {
+	for i := range h.rows() {
 		if !v.Visit(h.row(i)) {
-			return
-		}
-	}
-}
-
-// ascendStream visits the stream's rows in the total order.
-func (h *History) ascendStream(stream int, v codecs.Visitor) {
-	if h.big != nil {
-		for _, ref := range h.big.all[stream] {
-			if !v.Visit(h.big.row(ref)) {
-				return
-			}
-		}
-		return
-	}
-	for i := range h.offs {
-		if r := h.row(i); r.Stream() == stream && !v.Visit(r) {
 			return
 		}
 	}
@@ -234,7 +201,7 @@ func (h *History) insert(row codecs.Row) {
 	switch {
 	case h.big != nil:
 		h.big.insert(row)
-	case len(h.offs) >= h.t.largeRows || h.used()+2+len(row) > maxSmallBytes:
+	case h.rows() >= h.t.largeRows || len(h.blk)+len(row) > maxSmallBytes:
 		h.grow()
 		h.big.insert(row)
 	default:
@@ -293,5 +260,5 @@ func (h *History) forget() {
 		}
 	}
 	h.t.arena.release(h.addr)
-	h.addr, h.blk, h.big, h.offs = 0, nil, nil, h.offs[:0]
+	h.addr, h.blk, h.big = 0, nil, nil
 }

@@ -1,5 +1,10 @@
 package tables
 
+import "unsafe"
+
+// hugeSlots is the size from which a table of slots asks for huge pages.
+const hugeSlots = 1 << 12
+
 // index maps 32-bit hashes to references. It stores the whole hash, not what was hashed: whoever looks something up
 // compares what the candidates refer to. Open addressing with linear probing in one pointer-free slice, home positions
 // in hash order, growth by half: about 11 bytes per entry.
@@ -49,6 +54,9 @@ func (x *index) insert(hash, ref uint32) {
 	if (x.n+1)*8 > len(x.slots)*7 {
 		old := x.slots
 		x.slots = make([]uint64, max(8, len(old)+len(old)/2))
+		if len(x.slots) >= hugeSlots {
+			adviseHuge(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x.slots))), len(x.slots)*8))
+		}
 		for _, s := range old {
 			if s != 0 {
 				x.put(s)

@@ -282,6 +282,15 @@ func (l *large) descend(stream, path int, match []byte, from, to int64, v codecs
 	}
 }
 
+// ascendStream visits the stream's rows in the total order.
+func (l *large) ascendStream(stream int, v codecs.Visitor) {
+	for _, ref := range l.all[stream] {
+		if !v.Visit(l.row(ref)) {
+			return
+		}
+	}
+}
+
 func (l *large) ascend(v codecs.Visitor) {
 	at := make([]int, len(l.all))
 	for {

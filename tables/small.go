@@ -1,83 +1,198 @@
 package tables
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
-// A small history is one block: its rows lie one behind the other in the total order, and are scanned.
+// A small history is one block, laid out as a slotted page: behind the key a directory of 3 bytes per row, in the total
+// order, that grows up, and from the block's end the rows themselves, that grow down in order of insertion. A directory
+// entry is the row's offset and a tag of its stream and id, so that most events are placed without a look at the rows:
+// what they cost is the cache lines that they touch. What removed rows leave behind is reclaimed when room is short.
 
-func (h *History) used() int {
-	if h.blk == nil {
-		return blkHead + len(h.key)
+const dirEntry = 3
+
+// tagOf is 3 bits of the stream and 5 bits that depend on the id.
+func tagOf(stream int, id []byte) byte {
+	x := uint32(len(id))
+	if n := len(id); n >= 4 {
+		x = binary.LittleEndian.Uint32(id[n-4:])
+	} else {
+		for _, b := range id {
+			x = x<<8 | uint32(b)
+		}
 	}
-	return int(binary.LittleEndian.Uint16(h.blk[blkUsed:]))
+	return byte(stream)<<5 | byte(x*0x9E3779B1>>27)
+}
+
+// rows returns the number of rows of a history that is small, or empty.
+func (h *History) rows() int {
+	if h.blk == nil {
+		return 0
+	}
+	return int(binary.LittleEndian.Uint16(h.blk[blkRows:]))
+}
+
+// dir returns where the directory begins.
+func (h *History) dir() int { return blkHead + int(binary.LittleEndian.Uint16(h.blk[blkKey:])) }
+
+// at returns row i without its end.
+func (h *History) at(i int) codecs.Row {
+	d := h.dir() + dirEntry*i
+	return h.blk[binary.LittleEndian.Uint16(h.blk[d:]):]
+}
+
+// row returns row i.
+func (h *History) row(i int) codecs.Row {
+	r := h.at(i)
+	n := h.t.rowLen(r)
+	return r[:n:n]
+}
+
+func (t *Table) rowLen(r codecs.Row) int {
+	return codecs.RowLen(r, t.shape.Streams[r.Stream()].Fields)
+}
+
+// isOf tells whether row i is one of the stream.
+func (h *History) isOf(i, stream int) bool {
+	tag := h.blk[h.dir()+dirEntry*i+2]
+	return tag>>5 == byte(stream)&7 && (len(h.t.shape.Streams) <= 8 || h.at(i).Stream() == stream)
+}
+
+// find returns the index of the row with that stream and id, -1 where there is none.
+func (h *History) find(stream int, id []byte) int {
+	n := h.rows()
+	if n == 0 {
+		return -1
+	}
+	tag, dir := tagOf(stream, id), h.dir()
+	for i := n - 1; i >= 0; i-- {
+		if h.blk[dir+dirEntry*i+2] == tag {
+			if r := h.at(i); r.Stream() == stream && bytes.HasPrefix(r[9:], id) {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 func (h *History) insertSmall(row codecs.Row) {
 	if h.addr == 0 {
-		h.create(h.used() + 2 + len(row))
+		h.create(dirEntry + len(row))
+	} else if h.free() < dirEntry+len(row) {
+		h.makeRoom(dirEntry + len(row))
 	}
-	at, i := h.used(), len(h.offs)
-	for i > 0 && row.Compare(h.row(i-1)) < 0 {
-		i--
-		at = int(h.offs[i])
-	}
-	size := 2 + len(row)
-	h.reserve(h.used() + size)
-	used := h.used()
-	copy(h.blk[at+size:used+size], h.blk[at:used])
-	binary.LittleEndian.PutUint16(h.blk[at:], uint16(len(row)))
-	copy(h.blk[at+2:], row)
-	h.resize(used+size, len(h.offs)+1)
-	h.offs = append(h.offs, 0)
-	copy(h.offs[i+1:], h.offs[i:])
-	h.offs[i] = uint16(at)
-	for j := i + 1; j < len(h.offs); j++ {
-		h.offs[j] += uint16(size)
-	}
-}
-
-func (h *History) removeSmall(r codecs.Row) {
-	i := len(h.offs) - 1
-	for i >= 0 && r.Compare(h.row(i)) != 0 {
+	n := h.rows()
+	i := n
+	for i > 0 && row.Compare(h.at(i-1)) < 0 {
 		i--
 	}
-	size, at, used := uint16(2+len(h.row(i))), h.offs[i], h.used()
-	copy(h.blk[at:], h.blk[at+size:used])
-	h.offs = append(h.offs[:i], h.offs[i+1:]...)
-	for j := i; j < len(h.offs); j++ {
-		h.offs[j] -= size
-	}
-	h.resize(used-int(size), len(h.offs))
+	low := h.low() - len(row)
+	copy(h.blk[low:], row)
+	d := h.dir() + dirEntry*i
+	copy(h.blk[d+dirEntry:], h.blk[d:h.dir()+dirEntry*n])
+	binary.LittleEndian.PutUint16(h.blk[d:], uint16(low))
+	h.blk[d+2] = tagOf(row.Stream(), row.ID())
+	h.setRows(n+1, low)
 }
 
-// create makes the key's block, with room for size bytes.
+func (h *History) removeSmall(r codecs.Row) { h.dropSmall(h.find(r.Stream(), r.ID())) }
+
+// dropSmall takes out row i.
+func (h *History) dropSmall(i int) {
+	n := h.rows()
+	low, d := h.low(), h.dir()+dirEntry*i
+	if at := int(binary.LittleEndian.Uint16(h.blk[d:])); at == low {
+		low += h.t.rowLen(h.at(i))
+	}
+	copy(h.blk[d:], h.blk[d+dirEntry:h.dir()+dirEntry*n])
+	h.setRows(n-1, low)
+}
+
+func (h *History) low() int { return int(binary.LittleEndian.Uint16(h.blk[blkLow:])) }
+
+// free returns how many bytes lie between directory and rows.
+func (h *History) free() int { return h.low() - h.dir() - dirEntry*h.rows() }
+
+func (h *History) setRows(n, low int) {
+	binary.LittleEndian.PutUint16(h.blk[blkRows:], uint16(n))
+	binary.LittleEndian.PutUint16(h.blk[blkLow:], uint16(low))
+}
+
+// create makes the key's block, with room for size bytes beside the key.
 func (h *History) create(size int) {
-	h.addr = h.t.arena.alloc(size)
+	h.addr = h.t.arena.alloc(blkHead + len(h.key) + size)
 	h.blk = h.t.arena.block(h.addr)
 	clear(h.blk[1:blkHead])
 	h.blk[blkFlags] = flagUsed
 	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(noDue))
 	binary.LittleEndian.PutUint16(h.blk[blkKey:], uint16(len(h.key)))
 	copy(h.blk[blkHead:], h.key)
-	h.resize(blkHead+len(h.key), 0)
+	h.setRows(0, len(h.blk))
 	h.t.keys.part(h.hash).insert(h.hash, h.addr)
 }
 
-// reserve moves the block where it holds less than size bytes.
-func (h *History) reserve(size int) {
-	if size <= len(h.blk) {
-		return
+// need returns how many bytes the block's content takes.
+func (h *History) need() int {
+	n := h.dir() + dirEntry*h.rows()
+	for i := range h.rows() {
+		n += h.t.rowLen(h.at(i))
 	}
-	addr := h.t.arena.alloc(size)
-	b := h.t.arena.block(addr)
-	copy(b[1:], h.blk[1:h.used()])
-	h.rebind(addr, b)
+	return n
 }
 
-// rebind makes another block the key's and releases the one it had.
+// makeRoom sees to it that size bytes are free: by closing the gaps that removed rows have left, or in a larger block.
+// Histories that grow often get room for some more rows, so that not each of them moves all others.
+func (h *History) makeRoom(size int) {
+	const often = 6
+	need := h.need() + size
+	switch {
+	case need+need/8 <= len(h.blk):
+		h.t.scratch = append(h.t.scratch[:0], h.blk...)
+		h.layOut(h.t.scratch, h.blk)
+	case h.rows() < often:
+		h.move(need)
+	default:
+		h.move(need + need/4)
+	}
+}
+
+// move gives the key a block of at least size bytes.
+func (h *History) move(size int) {
+	addr := h.t.arena.alloc(size)
+	b := h.t.arena.block(addr)
+	copy(b[1:], h.blk[1:h.dir()+dirEntry*h.rows()])
+	old := h.blk
+	h.rebind(addr, b)
+	h.layOut(old, b)
+}
+
+// layOut writes the rows of a block, one behind the other, to the end of another whose head and directory it has.
+func (h *History) layOut(from, to []byte) {
+	low := len(to)
+	for i := range h.rows() {
+		d := h.dir() + dirEntry*i
+		at := binary.LittleEndian.Uint16(from[d:])
+		n := h.t.rowLen(from[at:])
+		low -= n
+		copy(to[low:], from[at:int(at)+n])
+		binary.LittleEndian.PutUint16(to[d:], uint16(low))
+	}
+	h.setRows(h.rows(), low)
+}
+
+// tighten gives back the room of a block that expiry has left half empty.
+func (h *History) tighten() {
+	if h.addr != 0 && h.big == nil && len(h.blk) >= 256 {
+		if need := h.need(); need*2 < len(h.blk) {
+			h.move(need)
+		}
+	}
+}
+
+// rebind makes another block the key's and releases the one it had, whose bytes stay until the next block is taken.
 func (h *History) rebind(addr uint32, b []byte) {
 	part := h.t.keys.part(h.hash)
 	for p := part.probe(h.hash); ; {
@@ -90,49 +205,38 @@ func (h *History) rebind(addr uint32, b []byte) {
 	h.addr, h.blk = addr, b
 }
 
-func (h *History) resize(used, rows int) {
-	binary.LittleEndian.PutUint16(h.blk[blkUsed:], uint16(used))
-	binary.LittleEndian.PutUint16(h.blk[blkRows:], uint16(rows))
-}
-
 // grow turns the block's rows into an indexed history.
 func (h *History) grow() {
-	if h.addr == 0 {
-		h.create(h.used() + 4)
-	}
 	big := newLarge(h.t.shape.Streams)
-	for i := range h.offs {
+	if h.addr == 0 {
+		h.create(4)
+	}
+	for i := range h.rows() {
 		big.insert(h.row(i))
 	}
-	h.offs = h.offs[:0]
-	head := blkHead + len(h.key)
-	h.resize(head+4, 0)
-	addr := h.t.arena.alloc(head + 4)
-	b := h.t.arena.block(addr)
-	copy(b[1:], h.blk[1:head])
-	h.rebind(addr, b)
-	b[blkFlags] |= flagLarge
-	binary.LittleEndian.PutUint32(b[head:], h.t.addLarge(big))
+	h.setRows(0, len(h.blk))
+	h.move(h.dir() + 4)
+	h.blk[blkFlags] |= flagLarge
+	binary.LittleEndian.PutUint32(h.blk[h.dir():], h.t.addLarge(big))
 	h.big = big
 }
 
 // shrink turns an indexed history that has become short back into a block.
 func (h *History) shrink() {
 	big := h.big
-	size := 0
+	size := h.dir()
 	for _, refs := range big.all {
 		for _, ref := range refs {
-			size += 2 + len(big.row(ref))
+			size += dirEntry + len(big.row(ref))
 		}
 	}
-	if h.used()+size > maxSmallBytes {
+	if size > maxSmallBytes/2 {
 		return
 	}
 	h.t.freeLarge(largeNumber(h.blk))
 	h.blk[blkFlags] &^= flagLarge
-	h.resize(blkHead+len(h.key), 0)
 	h.big = nil
-	h.reserve(h.used() + size)
+	h.move(size)
 	big.ascend(appender{h})
 }
 

@@ -29,8 +29,10 @@ type Table struct {
 	pending pending
 	expiry  expiry
 	trim    trim
-	disk    *disk // nil: memory
-	loadErr error // the first row that could not be loaded
+	disk    *disk  // nil: memory
+	loadErr error  // the first row that could not be loaded
+	scratch []byte // of makeRoom
+	keyBuf  []byte // of expireHash
 }
 
 // MaxKey is the length of the longest key, encoded, that a table takes.
@@ -70,7 +72,7 @@ func (t *Table) reset() {
 // while the History is used.
 func (t *Table) History(key []byte) (*History, error) {
 	h := &t.current
-	if !h.find(key, hash32(key)) && t.disk != nil {
+	if !h.open(key, hash32(key)) && t.disk != nil {
 		if err := t.fetch(h); err != nil {
 			return nil, err
 		}
@@ -179,7 +181,7 @@ func (t *Table) Commit(position int64) error {
 	}
 	t.pending.reset()
 	t.metaDirty = false
-	t.current = History{t: t, offs: t.current.offs[:0]}
+	t.current = History{t: t}
 	if t.disk != nil {
 		t.evict()
 	}
@@ -257,7 +259,7 @@ func (t *Table) loadMark(key, value []byte) error {
 	if t.disk != nil {
 		return t.disk.batch.Set(diskMark(key), value, nil)
 	}
-	if h := &t.current; h.find(key, hash32(key)) {
+	if h := &t.current; h.open(key, hash32(key)) {
 		h.blk[blkFlags] |= flagCapped
 	}
 	return nil
@@ -273,7 +275,7 @@ func (t *Table) loadRow(entry []byte, key codecs.ChangelogKey, value []byte) err
 		if t.disk != nil {
 			return t.disk.batch.Delete(entry, nil)
 		}
-		if h.find(key.Key, hash32(key.Key)) {
+		if h.open(key.Key, hash32(key.Key)) {
 			if r := h.Get(stream, id); r != nil {
 				h.remove(r)
 				h.release()
@@ -292,12 +294,12 @@ func (t *Table) loadRow(entry []byte, key codecs.ChangelogKey, value []byte) err
 	due := t.due(row)
 	t.trim.put(due)
 	if t.disk != nil {
-		return t.disk.loadRow(t, entry, value, key.Key, due)
+		return t.disk.loadRow(t, entry, value, key.Key, due, t.visit(row))
 	}
 	if due < t.meta.Watermark {
 		return nil
 	}
-	h.find(key.Key, hash32(key.Key))
+	h.open(key.Key, hash32(key.Key))
 	if r := h.Get(stream, id); r != nil {
 		h.remove(r)
 	}

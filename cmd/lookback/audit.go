@@ -44,6 +44,7 @@ func newAudit(plan *rules.Plan, addr string) (*audit, error) {
 	config := sarama.NewConfig()
 	config.Version = sarama.V2_5_0_0
 	config.Consumer.IsolationLevel = sarama.ReadCommitted
+	config.Consumer.MaxWaitTime = 20 * time.Millisecond // a reader that is closed waits for its last fetch
 	client, err := sarama.NewClient([]string{addr}, config)
 	if err != nil {
 		return nil, err

@@ -72,6 +72,9 @@ func check(c *cobra.Command, f checkFlags, files []string) error {
 		if err == nil && f.connect {
 			err = checkTopics(c, f, plan)
 		}
+		if usage := (*exitError)(nil); errors.As(err, &usage) {
+			return err
+		}
 		if err == nil {
 			r.OK, r.Hash, r.Warnings = true, plan.Hash, warnings(plan)
 			warned = warned || len(r.Warnings) > 0

@@ -35,7 +35,7 @@ the net of what was emitted, to the row. Exit code 1 where it does not.
 
 The stream is a day of attribution in a minute: clicks follow their impressions within seconds, some events come seconds
 late, some twice and some broken, and the lateness of the rules is 5 s unless LATENESS says otherwise.`,
-		Args: positional(cobra.NoArgs),
+		Args: arguments(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error { return demo(c, f) },
 	}
 	c.Flags().DurationVar(&f.length, "for", time.Minute, "how long; 0: until Ctrl-C")

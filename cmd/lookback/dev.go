@@ -25,7 +25,7 @@ func newDev() *cobra.Command {
 		Long: `Start a Kafka-protocol broker in this process, create the topics that the rules read, and run the rules on it. Any
 Kafka client can write to it and read from it. Nothing is kept unless --data-dir says where.`,
 		Example: "  lookback dev --data-dir .lookback &\n  lookback gen --rate 1000 --events 60000 --brokers 127.0.0.1:9092",
-		Args:    positional(cobra.MaximumNArgs(1)),
+		Args:    arguments(0, 1),
 		RunE:    func(c *cobra.Command, args []string) error { return dev(c, f, args) },
 	}
 	c.Flags().StringVar(&f.rules, "rules", "", "rules file (default rules.yaml; env LOOKBACK_RULES)")

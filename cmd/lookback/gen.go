@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +35,7 @@ output or a file in the format that replay reads, or to the topics of a broker. 
 Without --rate the events are spread over a period of event time and written at once; with --rate they happen now, and
 come as fast as that.`,
 		Example: "  lookback gen --events 1000000 --out events.jsonl\n  lookback gen --rate 5000 --events 0 --brokers localhost:9092",
-		Args:    positional(cobra.NoArgs),
+		Args:    arguments(0, 0),
 		RunE:    func(c *cobra.Command, _ []string) error { return generate(c, f) },
 	}
 	genConfigFlags(c.Flags(), &f.config)
@@ -88,7 +87,11 @@ func generate(c *cobra.Command, f genFlags) error {
 		if err != nil {
 			return err
 		}
-		err = feedBroker(c.Context(), strings.Split(f.brokers, ","), topics, source, g.Rate > 0)
+		brokers, err := brokerList(f.brokers)
+		if err != nil {
+			return err
+		}
+		err = feedBroker(c.Context(), brokers, topics, source, g.Rate > 0)
 		printGenerated(c.ErrOrStderr(), source)
 		return err
 	case f.out == "-":

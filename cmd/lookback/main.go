@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 // Exit codes.
@@ -42,6 +44,7 @@ func usagef(format string, args ...any) error {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -54,7 +57,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -62,11 +65,15 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	if e := (*exitError)(nil); errors.As(err, &e) {
 		code = e.code
 	}
-	if text := err.Error(); text != "" {
+	var faults rules.Errors
+	switch text := err.Error(); {
+	case errors.As(err, &faults):
+		fmt.Fprintln(stderr, faults) // each begins with file:line:column, for editors to jump to
+	case text != "":
 		fmt.Fprintln(stderr, "lookback: "+text)
 	}
 	if code == exitUsage {
-		fmt.Fprintln(stderr, "Run 'lookback --help' for usage.")
+		fmt.Fprintf(stderr, "Run '%s --help' for usage.\n", command.CommandPath())
 	}
 	return code
 }
@@ -78,25 +85,54 @@ func newRoot() *cobra.Command {
 		Long:          "Lookback joins impressions, clicks and conversions from Kafka by the rules of one YAML file, and writes credits\nand, when an event comes late, corrections.\n\nExit codes: 0 ok, 1 failed, 2 usage, 3 findings (check --lint-fatal).",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q", args[0])
+				return unknownCommand(c, args[0])
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetHelpCommand(newHelp())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.AddCommand(newCheck(), newReplay(), newGen(), newRun(), newDev(), newDemo(), newVersion())
 	return root
 }
 
-// positional wraps cobra's check of positional arguments, so that a wrong number of them is a usage error.
-func positional(check cobra.PositionalArgs) cobra.PositionalArgs {
+func unknownCommand(root *cobra.Command, name string) error {
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		return usagef("unknown command %q (did you mean %q?)", name, near[0])
+	}
+	return usagef("unknown command %q", name)
+}
+
+// newHelp is cobra's help command, but a usage error where there is no such command.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about a command",
+		Args:  arguments(0, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(c.Root(), args[0])
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// arguments says how many positional arguments a command takes.
+func arguments(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return usagef("%s: %v", c.Name(), err)
+		switch use := c.Parent().Name() + " " + c.Use; {
+		case len(args) < least:
+			return usagef("%s: arguments are missing: %s", c.Name(), use)
+		case len(args) > most:
+			return usagef("%s: unexpected argument %q: %s", c.Name(), args[most], use)
 		}
 		return nil
 	}

@@ -2,7 +2,8 @@ package main
 
 import (
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
 
 	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
@@ -36,33 +37,25 @@ func warnings(plan *rules.Plan) []string {
 // openDimensions loads the tables that come from files. files overrides where, by table name; a table that comes from a
 // topic stays nil unless it has a file there.
 func openDimensions(plan *rules.Plan, files map[string]string) ([]*tables.Dimension, error) {
-	var unknown []string
-	for name := range files {
-		unknown = append(unknown, name)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !slices.ContainsFunc(plan.Tables, func(t *rules.Table) bool { return t.Name == name }) {
+			return nil, usagef("--table %s: no such table in the rules", name)
+		}
 	}
 	dims := make([]*tables.Dimension, len(plan.Tables))
 	for i, t := range plan.Tables {
 		path := t.File
 		if f, ok := files[t.Name]; ok {
 			path = f
-			for j, name := range unknown {
-				if name == t.Name {
-					unknown = append(unknown[:j], unknown[j+1:]...)
-					break
-				}
-			}
 		}
 		if path == "" {
 			continue
 		}
 		d, err := tables.LoadDimension(path, tables.DimensionSpec{Name: t.Name, Key: t.Key, Columns: t.Columns})
 		if err != nil {
-			return nil, fmt.Errorf("table %q: %w", t.Name, err)
+			return nil, err // it names the file and the line
 		}
 		dims[i] = d
-	}
-	if len(unknown) > 0 {
-		return nil, usagef("no table %q in the rules", strings.Join(unknown, ", "))
 	}
 	return dims, nil
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -45,7 +48,7 @@ would stand in its topic; "_ts" beside it may give the record's Kafka timestamp.
 Standard output has one JSON line per record, {"topic": ..., "key": ..., "value": {...}}; rejected and late records come
 out to their topics, with their headers. Standard error has the summary.`,
 		Example: "  lookback gen --events 100000 > events.jsonl\n  lookback replay rules.yaml events.jsonl --emit final",
-		Args:    positional(cobra.MinimumNArgs(2)),
+		Args:    arguments(2, math.MaxInt),
 		RunE: func(c *cobra.Command, args []string) error {
 			return replay(c, f, args[0], args[1:])
 		},
@@ -143,6 +146,9 @@ func (r *replayRun) file(c *cobra.Command, name string) error {
 		defer f.Close()
 		in = f
 	}
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	in = interruptible(ctx, in)
 	ranks := map[string]int{}
 	for _, s := range r.plan.Streams {
 		ranks[s.Name] = s.Rank
@@ -150,14 +156,16 @@ func (r *replayRun) file(c *cobra.Command, name string) error {
 	lines := bufio.NewReaderSize(in, 1<<20)
 	var long []byte
 	for offset := int64(1); ; offset++ {
-		if err := c.Context().Err(); err != nil {
-			return fmt.Errorf("interrupted at %s:%d", name, offset)
-		}
 		line, err := readLine(lines, &long)
-		if err != nil && err != io.EOF {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("interrupted at %s:%d", name, offset)
+		case r.err != nil:
+			return fmt.Errorf("writing the output: %w", r.err)
+		case err != nil && err != io.EOF:
 			return fmt.Errorf("reading %s: %w", name, err)
 		}
-		if len(strings.TrimSpace(string(line[:min(len(line), 64)]))) > 0 {
+		if len(bytes.TrimSpace(line)) > 0 {
 			r.lines++
 			if err := r.record(ranks, line, name, offset); err != nil {
 				return err

@@ -17,7 +17,7 @@ func newRun() *cobra.Command {
 they are missing; those that exist are checked before the first record. A broker that cannot be reached is tried again.
 
 A flag wins over its environment variable, which wins over the rules file.`,
-		Args: positional(cobra.MaximumNArgs(1)),
+		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			file, err := s.rulesFile(c, args)
 			if err != nil {

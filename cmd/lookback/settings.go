@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,7 +78,11 @@ func (s *runSettings) config(c *cobra.Command, plan *rules.Plan) (processors.Con
 	s.stateDir = cmp.Or(s.stateDir, os.Getenv("LOOKBACK_STATE_DIR"))
 	set := &plan.Settings
 	if s.brokers != "" {
-		set.Brokers = strings.Split(s.brokers, ",")
+		list, err := brokerList(s.brokers)
+		if err != nil {
+			return processors.Config{}, err
+		}
+		set.Brokers = list
 	}
 	set.Store = cmp.Or(s.store, set.Store)
 	set.StateDir = cmp.Or(s.stateDir, set.StateDir)
@@ -88,6 +94,22 @@ func (s *runSettings) config(c *cobra.Command, plan *rules.Plan) (processors.Con
 		return processors.Config{}, err
 	}
 	return processors.Config{Logger: log, Stats: processors.NewStats(plan)}, nil
+}
+
+// brokerList splits host:port,... as the command line and the environment have it. An address that no attempt could ever
+// reach is refused here, because `run` goes on trying.
+func brokerList(text string) ([]string, error) {
+	var list []string
+	for part := range strings.SplitSeq(text, ",") {
+		part = strings.TrimSpace(part)
+		host, port, err := net.SplitHostPort(part)
+		n, err2 := strconv.ParseUint(port, 10, 16)
+		if err != nil || err2 != nil || host == "" || n == 0 {
+			return nil, usagef("brokers %q: a broker is host:port", text)
+		}
+		list = append(list, part)
+	}
+	return list, nil
 }
 
 func (s *runSettings) logger(w io.Writer) (*slog.Logger, error) {

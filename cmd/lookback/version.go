@@ -15,7 +15,7 @@ func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  positional(cobra.NoArgs),
+		Args:  arguments(0, 0),
 		Run: func(c *cobra.Command, _ []string) {
 			revision := ""
 			if info, ok := debug.ReadBuildInfo(); ok {

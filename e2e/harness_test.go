@@ -1,0 +1,369 @@
+// Package e2e holds the product to its promises as a user of Kafka sees them: records go in through real topics, from an
+// ordinary producer, and what is judged is what an ordinary reader finds in the output topics. Every suite runs on the
+// embedded broker and on Apache Kafka. Nothing here looks inside the runtime.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/internal/kafkatest"
+	"github.com/seed-2058fbc3/lookback/processors"
+	"github.com/seed-2058fbc3/lookback/rules"
+)
+
+const (
+	partitions = 3
+
+	// patience is how long a condition may take before a test gives up. A member that was killed holds its partitions for
+	// the session time-out, and the machine may be busy.
+	patience = 2 * time.Minute
+
+	// seedEnv repeats a run with the seed that a failure has printed.
+	seedEnv = "LOOKBACK_TEST_SEED"
+)
+
+// seedOf returns the seed of a test's random choices and logs it, which `go test` shows where the test fails.
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv(seedEnv); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("%s: %v", seedEnv, err)
+		}
+	}
+	t.Logf("seed: %s=%d", seedEnv, seed)
+	return seed
+}
+
+// appName returns a name for an app, and for the topics of a test, that no other test uses.
+func appName() string {
+	return strings.ReplaceAll(kafkatest.Name("e2e"), ".", "-")
+}
+
+// rig is a test's own connection to a broker.
+type rig struct {
+	t        *testing.T
+	addrs    []string
+	client   sarama.Client
+	admin    sarama.ClusterAdmin
+	producer sarama.SyncProducer
+	log      *slog.Logger
+}
+
+func newRig(t *testing.T, addrs []string) *rig {
+	t.Helper()
+	config := sarama.NewConfig()
+	config.ClientID = "e2e"
+	config.Version = sarama.V3_6_0_0
+	config.Metadata.AllowAutoTopicCreation = false
+	config.Consumer.IsolationLevel = sarama.ReadCommitted
+	config.Consumer.MaxWaitTime = 20 * time.Millisecond // a reader that is closed waits for its last fetch
+	config.Producer.RequiredAcks = sarama.WaitForAll
+	config.Producer.Partitioner = sarama.NewMurmur2Partitioner
+	config.Producer.Return.Successes = true
+	config.Producer.Flush.Frequency = time.Millisecond
+	config.Net.MaxOpenRequests = 1 // what is sent again must not overtake
+	client, err := sarama.NewClient(addrs, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() }) // the test is over
+	r := &rig{t: t, addrs: addrs, client: client, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	if testing.Verbose() {
+		r.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
+	if r.admin, err = sarama.NewClusterAdminFromClient(client); err != nil {
+		t.Fatal(err)
+	}
+	if r.producer, err = sarama.NewSyncProducerFromClient(client); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.producer.Close() })
+	return r
+}
+
+// createTopics makes topics that keep everything, and waits until the broker serves them.
+func (r *rig) createTopics(names ...string) {
+	r.t.Helper()
+	forever := "-1"
+	for _, name := range names {
+		detail := &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: map[string]*string{"retention.ms": &forever}}
+		if err := r.admin.CreateTopic(name, detail, false); err != nil {
+			r.t.Fatalf("create topic %s: %v", name, err)
+		}
+	}
+	r.await("topics served", func() (bool, error) {
+		if err := r.client.RefreshMetadata(names...); err != nil {
+			return false, err
+		}
+		for _, name := range names {
+			if _, err := r.ends(name); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+}
+
+// await waits for a condition, whose errors are tried again. The test fails with what, and the last error.
+func (r *rig) await(what string, condition func() (bool, error)) {
+	r.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for {
+		ok, err := condition()
+		switch {
+		case r.t.Failed():
+			r.t.FailNow()
+		case ok && err == nil:
+			return
+		}
+		select {
+		case <-timeout.C:
+			r.t.Fatalf("after %s still not: %s (last error: %v)", patience, what, err)
+		case <-look.C:
+		}
+	}
+}
+
+// record is what a producer sends.
+type record struct {
+	topic      string
+	key, value []byte
+	at         time.Time // its Kafka timestamp; zero: when it is sent
+}
+
+// place is where a record stands.
+type place struct {
+	topic     string
+	partition int32
+	offset    int64
+}
+
+// send writes records, keyed by Java's default partitioner, and returns where they stand now.
+func (r *rig) send(records ...record) []place {
+	r.t.Helper()
+	messages := make([]*sarama.ProducerMessage, len(records))
+	for i, rec := range records {
+		messages[i] = &sarama.ProducerMessage{Topic: rec.topic, Key: sarama.ByteEncoder(rec.key), Value: sarama.ByteEncoder(rec.value), Timestamp: rec.at}
+	}
+	if err := r.producer.SendMessages(messages); err != nil {
+		r.t.Fatalf("send: %v", err)
+	}
+	places := make([]place, len(messages))
+	for i, m := range messages {
+		places[i] = place{m.Topic, m.Partition, m.Offset}
+	}
+	return places
+}
+
+// ends returns the offset behind the last record of each partition.
+func (r *rig) ends(topic string) (map[int32]int64, error) {
+	numbers, err := r.client.Partitions(topic)
+	if err != nil {
+		return nil, fmt.Errorf("topic %s: %w", topic, err)
+	}
+	ends := map[int32]int64{}
+	for _, n := range numbers {
+		if ends[n], err = r.client.GetOffset(topic, n, sarama.OffsetNewest); err != nil {
+			return nil, fmt.Errorf("topic %s: %w", topic, err)
+		}
+	}
+	return ends, nil
+}
+
+// size returns how many offsets a topic has used.
+func (r *rig) size(topic string) (int64, error) {
+	ends, err := r.ends(topic)
+	sum := int64(0)
+	for _, end := range ends {
+		sum += end
+	}
+	return sum, err
+}
+
+// awaitGrowth waits until the topic has more than that many records.
+func (r *rig) awaitGrowth(topic string, beyond int64) {
+	r.t.Helper()
+	r.await(fmt.Sprintf("%s has more than %d records", topic, beyond), func() (bool, error) {
+		n, err := r.size(topic)
+		return n > beyond, err
+	})
+}
+
+// read returns what topics hold now, one after the other, in the order of each partition.
+func (r *rig) read(topics ...string) []*sarama.ConsumerMessage {
+	r.t.Helper()
+	consumer, err := sarama.NewConsumerFromClient(r.client)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer consumer.Close()
+	// A reader needs a while to begin and to end, so they do it together.
+	parts, failures := make([][]*sarama.ConsumerMessage, len(topics)*partitions), make([]error, len(topics)*partitions)
+	var reading sync.WaitGroup
+	for i, topic := range topics {
+		ends, err := r.ends(topic)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for n := range int32(partitions) {
+			at := i*partitions + int(n)
+			reading.Go(func() {
+				if parts[at], failures[at] = r.readPartition(consumer, topic, n, ends[n]); failures[at] != nil {
+					failures[at] = fmt.Errorf("read %s/%d up to %d: %w", topic, n, ends[n], failures[at])
+				}
+			})
+		}
+	}
+	reading.Wait()
+	if err := errors.Join(failures...); err != nil {
+		r.t.Fatal(err)
+	}
+	return slices.Concat(parts...)
+}
+
+func (r *rig) readPartition(consumer sarama.Consumer, topic string, n int32, end int64) ([]*sarama.ConsumerMessage, error) {
+	start, err := r.client.GetOffset(topic, n, sarama.OffsetOldest)
+	if err != nil || start >= end {
+		return nil, err
+	}
+	part, err := consumer.ConsumePartition(topic, n, start)
+	if err != nil {
+		return nil, err
+	}
+	defer part.Close()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	var all []*sarama.ConsumerMessage
+	for {
+		select {
+		case m := <-part.Messages():
+			all = append(all, m)
+			if m.Offset >= end-1 {
+				return all, nil
+			}
+		case <-timeout.C:
+			return nil, fmt.Errorf("the end has not come after %s and %d records", patience, len(all))
+		}
+	}
+}
+
+// compile compiles rules that run on the rig's broker.
+func (r *rig) compile(src string) *rules.Plan {
+	r.t.Helper()
+	plan, err := rules.Compile("rules.yaml", []byte(src), func(string) (string, bool) { return "", false })
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	plan.Settings.Brokers = r.addrs
+	return plan
+}
+
+// instance is one call of processors.Run.
+type instance struct {
+	stats *processors.Stats
+	ready chan struct{}
+	stop  func() // leaves cleanly; an error of Run fails the test
+}
+
+// start runs an instance, which is in service when ready is closed. Instances of one app have names of their own.
+func (r *rig) start(plan *rules.Plan, name string) *instance {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	i := &instance{stats: processors.NewStats(plan), ready: make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err := processors.Run(ctx, plan, processors.Config{
+			ClientID: name, Logger: r.log.With("instance", name), Stats: i.stats, OnReady: func() { close(i.ready) },
+		})
+		if err != nil || ctx.Err() == nil {
+			r.t.Errorf("instance %s ended by itself: %v", name, err)
+		}
+	}()
+	i.stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	r.t.Cleanup(i.stop)
+	return i
+}
+
+// startReady runs an instance and waits until it is in service.
+func (r *rig) startReady(plan *rules.Plan, name string) *instance {
+	r.t.Helper()
+	i := r.start(plan, name)
+	r.await("instance "+name+" in service", func() (bool, error) {
+		select {
+		case <-i.ready:
+			return true, nil
+		default:
+			return false, nil
+		}
+	})
+	return i
+}
+
+// settle waits until an app has committed all that its inputs hold, and what follows from it: then its outputs are there.
+func (r *rig) settle(plan *rules.Plan) {
+	r.t.Helper()
+	for _, stage := range processors.Stages(plan) {
+		for _, topic := range stage.Topics {
+			var ends map[int32]int64
+			r.await("the ends of "+topic, func() (bool, error) {
+				var err error
+				ends, err = r.ends(topic)
+				return err == nil, err
+			})
+			r.await(fmt.Sprintf("group %s at the end of %s", stage.Group, topic), func() (bool, error) {
+				got, err := r.committed(stage.Group, topic)
+				if err != nil {
+					return false, err
+				}
+				for n, end := range ends {
+					if got[n] < end {
+						return false, fmt.Errorf("partition %d is at %d of %d", n, got[n], end)
+					}
+				}
+				return true, nil
+			})
+		}
+	}
+}
+
+// committed returns a group's offsets in a topic; partitions without one are left out.
+func (r *rig) committed(group, topic string) (map[int32]int64, error) {
+	numbers, err := r.client.Partitions(topic)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := r.admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: numbers})
+	if err != nil {
+		return nil, errors.Join(err, r.client.RefreshCoordinator(group))
+	}
+	offsets := map[int32]int64{}
+	for _, n := range numbers {
+		if block := resp.GetBlock(topic, n); block != nil && block.Offset > 0 {
+			offsets[n] = block.Offset
+		}
+	}
+	return offsets, nil
+}
