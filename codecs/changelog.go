@@ -33,7 +33,7 @@ const (
 // ChangelogKey is the key of a changelog record, taken apart.
 type ChangelogKey struct {
 	Kind     ChangelogKind
-	Key      []byte // entries and marks: the rule's key, as AppendKey writes it
+	Key      []byte // entries and marks: the rule's key, its fields' values, one after the other
 	Stream   int    // entries
 	ID       []byte // entries: the encoded id
 	Instance []byte // barriers: who wrote it

@@ -73,7 +73,7 @@ func (d *Decoder) target(f Field) *target {
 	return &d.targets[i]
 }
 
-// Decode reads one record into ev: its Stream, Time, ID and Fields, whose slice is reused; Key and Origin are left
+// Decode reads one record into ev: its Stream, Time, ID and Fields, whose slice is reused; Origin is left
 // alone. The event's strings share one copy of the record and do not alias data. A nil record is a tombstone.
 //
 // An absent field and a null are Null. What no slot asks for is skipped, but the record must be valid JSON throughout.

@@ -43,13 +43,13 @@ func TestDecode(t *testing.T) {
 			{}, {}, {}, {}, DecimalValue(15, 1), {}, {}, {},
 		},
 	} {
-		ev := Event{Key: []byte("key"), Fields: []Value{StringValue("left over")}}
+		ev := Event{Fields: []Value{StringValue("left over")}}
 		if err := NewDecoder(everyType()).Decode([]byte(record), &ev); err != nil {
 			t.Errorf("%s: %v", record, err)
 			continue
 		}
-		if ev.Stream != 2 || ev.ID != StringValue("e1") || ev.Time != 1700000000_000000 || string(ev.Key) != "key" {
-			t.Errorf("%s: stream %d, id %+v, time %d, key %q", record, ev.Stream, ev.ID, ev.Time, ev.Key)
+		if ev.Stream != 2 || ev.ID != StringValue("e1") || ev.Time != 1700000000_000000 {
+			t.Errorf("%s: stream %d, id %+v, time %d", record, ev.Stream, ev.ID, ev.Time)
 		}
 		for slot, v := range want {
 			if ev.Fields[slot] != v {

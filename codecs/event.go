@@ -6,7 +6,6 @@ type Event struct {
 	Stream int     // the stream's rank in the rules file
 	Time   int64   // event time, microseconds since 1970 UTC
 	ID     Value   // the record's id within stream and key; never Null
-	Key    []byte  // AppendKey of the rule's key fields
 	Fields []Value // one per slot of the stream's layout; the first Kept of them are what the state keeps
 	Origin Origin
 }

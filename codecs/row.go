@@ -119,19 +119,6 @@ func CompareIDs(a, b []byte) int {
 	return int(va.Scale) - int(vb.Scale)
 }
 
-// DecodeRow fills ev's Stream, Time, ID and Fields, whose slice is reused, from a row with that many fields. Strings are
-// copies.
-func DecodeRow(r Row, fields int, ev *Event) {
-	ev.Stream, ev.Time = r.Stream(), r.Time()
-	at := rowHeader
-	ev.ID = decodeValue(r[at:])
-	ev.Fields = ev.Fields[:0]
-	for range fields {
-		at += valueLen(r[at:])
-		ev.Fields = append(ev.Fields, decodeValue(r[at:]))
-	}
-}
-
 // CheckRow tells whether b is one whole row with the given number of fields. Rows that come from disk or from a topic
 // pass it before anything else reads them.
 func CheckRow(b []byte, fields int) error {
@@ -150,28 +137,6 @@ func CheckRow(b []byte, fields int) error {
 		return errCorruptRow
 	}
 	return nil
-}
-
-// AppendKey appends the canonical form of a key: its fields' values, one after the other.
-func AppendKey(dst []byte, fields []Value, slots []int) []byte {
-	for _, s := range slots {
-		dst = AppendValue(dst, fields[s])
-	}
-	return dst
-}
-
-// DecodeKey returns the values of a key that AppendKey wrote.
-func DecodeKey(key []byte) ([]Value, error) {
-	var vals []Value
-	for len(key) > 0 {
-		n, err := CheckValue(key)
-		if err != nil {
-			return nil, err
-		}
-		vals = append(vals, decodeValue(key))
-		key = key[n:]
-	}
-	return vals, nil
 }
 
 // AppendValue appends the canonical encoding of v.
@@ -202,12 +167,6 @@ func AppendValue(dst []byte, v Value) []byte {
 	}
 	return append(binary.AppendUvarint(append(dst, tagString), uint64(len(v.Str))), v.Str...)
 }
-
-// DecodeValue returns the value at the start of b, which must be well formed (see CheckValue). Its string is a copy.
-func DecodeValue(b []byte) Value { return decodeValue(b) }
-
-// ValueLen returns the length of the encoded value at the start of b, which must be well formed.
-func ValueLen(b []byte) int { return valueLen(b) }
 
 // IsNullValue tells whether the encoded value is Null.
 func IsNullValue(b []byte) bool { return b[0] == tagNull }

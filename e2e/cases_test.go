@@ -106,7 +106,7 @@ func (r *rig) caseOutputs(plan *rules.Plan) caseOutputs {
 	r.t.Helper()
 	out := caseOutputs{map[string][]string{}, map[string]string{}}
 	for _, m := range r.read(outputTopics(plan)...) {
-		var row struct {
+		row := decode[struct {
 			Rule         string
 			ConversionID string `json:"conversion_id"`
 			Class        string
@@ -114,10 +114,7 @@ func (r *rig) caseOutputs(plan *rules.Plan) caseOutputs {
 			Sign         int64
 			Revenue      json.Number
 			Deleted      bool `json:"_deleted"`
-		}
-		if err := json.Unmarshal(m.Value, &row); err != nil {
-			r.t.Fatal(err)
-		}
+		}](r.t, m.Value)
 		id := row.Rule + " " + row.ConversionID
 		if !strings.HasSuffix(m.Topic, ".deltas") {
 			out.final[id] = row.Class

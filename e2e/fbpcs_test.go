@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -65,13 +64,10 @@ func emptyResult(rule string) fbpcs.Result {
 // add takes an output record, of a partition's in their order.
 func (f *fbpcsTally) add(t *testing.T, topic string, key, value []byte) {
 	t.Helper()
-	var row fbpcsRow
 	if topic != f.rule.Into && topic != processors.DeltasTopic(f.rule) {
 		return
 	}
-	if err := json.Unmarshal(value, &row); err != nil {
-		t.Fatalf("row %s: %v", value, err)
-	}
+	row := decode[fbpcsRow](t, value)
 	if topic == f.rule.Into {
 		f.latest[string(key)] = row
 		return

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -175,7 +174,12 @@ func recount(plan *rules.Plan, inputs []input, skip map[place]bool) *processors.
 func outputTopics(plan *rules.Plan) []string {
 	var topics []string
 	for _, rule := range plan.Rules {
-		topics = append(topics, rule.Into, processors.DeltasTopic(rule))
+		if rule.Upserts {
+			topics = append(topics, rule.Into)
+		}
+		if rule.Deltas {
+			topics = append(topics, processors.DeltasTopic(rule))
+		}
 	}
 	return topics
 }
@@ -194,7 +198,7 @@ func (r *rig) wantNet(plan *rules.Plan, batch *processors.Recount) (repeated int
 	}
 	for _, rule := range plan.Rules {
 		r.wantVersions(byTopic[rule.Into])
-		repeated += r.wantDeltaIDs(byTopic[processors.DeltasTopic(rule)])
+		repeated += r.wantDeltas(byTopic[processors.DeltasTopic(rule)])
 	}
 	differences, rows, err := net.Compare(batch, 10)
 	if err != nil {
@@ -219,12 +223,9 @@ func (r *rig) wantVersions(upserts []*sarama.ConsumerMessage) {
 	}
 	latest, wrong := map[string]version{}, 0
 	for _, m := range upserts {
-		var row struct {
+		row := decode[struct {
 			Version uint64 `json:"_version"`
-		}
-		if err := json.Unmarshal(m.Value, &row); err != nil {
-			r.t.Fatal(err)
-		}
+		}](r.t, m.Value)
 		before, known := latest[string(m.Key)]
 		if known && (row.Version < before.number || row.Version == before.number && !bytes.Equal(before.value, m.Value)) {
 			if wrong++; wrong <= 3 {
@@ -235,27 +236,34 @@ func (r *rig) wantVersions(upserts []*sarama.ConsumerMessage) {
 	}
 }
 
-// wantDeltaIDs checks that a delta_id stands for one delta, and returns how many deltas came again.
-func (r *rig) wantDeltaIDs(deltas []*sarama.ConsumerMessage) (repeated int) {
+// wantDeltas checks that a delta_id stands for one delta, and that each conversion always has one row or none, at most its
+// whole credit. It returns how many deltas came again.
+func (r *rig) wantDeltas(deltas []*sarama.ConsumerMessage) (repeated int) {
 	r.t.Helper()
-	byID, wrong := map[string][]byte{}, 0
+	byID, rows, credit, wrong := map[string][]byte{}, map[string]int{}, map[string]int64{}, 0
 	for _, m := range deltas {
-		var row struct {
-			ID string `json:"delta_id"`
-		}
-		if err := json.Unmarshal(m.Value, &row); err != nil {
-			r.t.Fatal(err)
-		}
+		row := decode[struct {
+			ID     string `json:"delta_id"`
+			Sign   int
+			Credit int64
+		}](r.t, m.Value)
 		before, known := byID[row.ID]
+		if known && !bytes.Equal(before, m.Value) {
+			r.t.Errorf("%s: one delta_id for %s and %s", m.Topic, before, m.Value)
+		}
 		if known {
 			repeated++
-		}
-		if known && !bytes.Equal(before, m.Value) {
-			if wrong++; wrong <= 3 {
-				r.t.Errorf("%s: one delta_id for %s and %s", m.Topic, before, m.Value)
-			}
+			continue
 		}
 		byID[row.ID] = m.Value
+		conversion := string(m.Key)
+		rows[conversion] += row.Sign
+		credit[conversion] += row.Credit
+		if n, c := rows[conversion], credit[conversion]; n < 0 || n > 1 || c != 0 && (n != 1 || c != 1_000_000) {
+			if wrong++; wrong <= 3 {
+				r.t.Errorf("%s: with %s the conversion has %d rows and the credit %d", m.Topic, m.Value, n, c)
+			}
+		}
 	}
 	return repeated
 }

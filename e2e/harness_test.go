@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -366,4 +367,13 @@ func (r *rig) committed(group, topic string) (map[int32]int64, error) {
 		}
 	}
 	return offsets, nil
+}
+
+// decode reads a JSON value.
+func decode[T any](t *testing.T, value []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(value, &v); err != nil {
+		t.Fatalf("%s: %v", value, err)
+	}
+	return v
 }

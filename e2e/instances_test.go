@@ -17,7 +17,7 @@ func TestInstancesJoinAndLeave(t *testing.T) {
 		inputs := generate(t, adStream(seedOf(t), 8000), app)
 		r.createAdTopics(app)
 		quarter := len(inputs) / 4
-		feed := func(n int) { r.feed(inputs[n*quarter : min((n+1)*quarter, len(inputs))]) }
+		feed := func(n int) { r.feed(inputs[n*quarter : (n+1)*quarter]) }
 
 		first := r.startReady(plan, "one")
 		feed(0)

@@ -112,7 +112,7 @@ func rejected(app string, raw *Raw, r *codecs.Reject, rule string) codecs.Record
 		topic = app + ".late"
 	}
 	return codecs.Record{
-		Topic: topic, Partition: -1, Key: raw.Key, Value: raw.Value, Timestamp: raw.Origin.Timestamp,
+		Topic: topic, Partition: -1, Key: raw.Key, Value: raw.Value,
 		Headers: append(codecs.RejectHeaders(r.Reason, r.Message, rule, raw.Origin), raw.Headers...),
 	}
 }

@@ -115,10 +115,6 @@ func (p *partition) upsert(r *rules.Rule, c *codecs.Credit, op string, version u
 
 // output emits a row to the partition of its conversion. A row that cannot be written exactly is a reject.
 func (p *partition) output(r *rules.Rule, c *codecs.Credit, topic string, value []byte, err error, raw *Raw) {
-	at := raw.Origin.Timestamp
-	if at == 0 {
-		at = c.EventTime
-	}
 	if err != nil {
 		why := codecs.Rejectf(codecs.ReasonOutOfRange, "%v", err)
 		p.stats.rejected(why.Reason)
@@ -126,7 +122,7 @@ func (p *partition) output(r *rules.Rule, c *codecs.Credit, topic string, value 
 		return
 	}
 	p.emit(codecs.Record{
-		Topic: topic, Partition: -1, Timestamp: at, Value: value,
+		Topic: topic, Partition: -1, Value: value,
 		Key:         codecs.AppendRowKey(nil, r.Name, r.Model, c.Conversion),
 		PartitionBy: codecs.AppendText(nil, c.Conversion),
 	})

@@ -69,7 +69,6 @@ func (g *traffic) next() *codecs.Event {
 		e.Fields = append(e.Fields[:0], uuidText('x', g.n), pixel, codecs.StringValue("cmp-7-31"), advertiser, user)
 	}
 	g.key = codecs.AppendValue(codecs.AppendValue(g.key[:0], user), advertiser)
-	e.Key = g.key
 	return e
 }
 
@@ -121,7 +120,7 @@ func BenchmarkEngine(b *testing.B) {
 			feed := func(n int) {
 				for range n {
 					e := g.next()
-					if err := p.accept(e, &Raw{}); err != nil {
+					if err := p.acceptEvent(g.key, e, &Raw{}); err != nil {
 						b.Fatal(err)
 					}
 					if err := p.advance(e.Time); err != nil {

@@ -133,17 +133,10 @@ func (w *keyed) handleShuffled(l *keyedLane, in *input) error {
 		}
 		return nil
 	}
-	row, ev := l.shuffle.Row, &l.event
-	stream := w.plan.Streams[row.Stream()]
-	ev.Stream, ev.Time, ev.ID, ev.Key = row.Stream(), row.Time(), row.IDValue(), in.Key
-	ev.Origin = l.shuffle.Origin
-	ev.Origin.Topic = stream.Topic
-	ev.Fields = ev.Fields[:0]
-	for slot := range stream.Kept {
-		ev.Fields = append(ev.Fields, row.Value(slot))
-	}
-	l.raw = Raw{Key: l.shuffle.OriginalKey, Value: l.shuffle.Original, Origin: ev.Origin}
-	return w.accept(l)
+	l.raw = Raw{Key: l.shuffle.OriginalKey, Value: l.shuffle.Original, Origin: l.shuffle.Origin}
+	l.raw.Origin.Topic = w.plan.Streams[l.shuffle.Row.Stream()].Topic
+	l.arrived(&l.raw)
+	return l.engine.accept(in.Key, l.shuffle.Row, &l.raw)
 }
 
 // handleDirect takes a record of a stream's own topic.
@@ -163,18 +156,18 @@ func (w *keyed) handleDirect(l *keyedLane, in *input) error {
 		w.reject(in, raw, reject)
 		return nil
 	}
-	ev.Key = l.buf
-	if ev.Time < l.engine.watermark()-stream.Lateness {
+	if watermark := l.engine.watermark(); watermark != noTime && ev.Time < watermark-stream.Lateness {
 		raw.Headers = in.headers() // it is late, so it goes out as it came
 	}
-	return w.accept(l)
+	l.arrived(raw)
+	return l.engine.acceptEvent(l.buf, ev, raw)
 }
 
-func (w *keyed) accept(l *keyedLane) error {
-	if l.event.Origin.Timestamp != 0 {
-		l.stamps = append(l.stamps, l.event.Origin.Timestamp)
+// arrived notes when a record was written, for the time that it has taken.
+func (l *keyedLane) arrived(raw *Raw) {
+	if raw.Origin.Timestamp != 0 {
+		l.stamps = append(l.stamps, raw.Origin.Timestamp)
 	}
-	return l.engine.accept(&l.event, &l.raw)
 }
 
 func (w *keyed) reject(in *input, raw *Raw, reject *codecs.Reject) {

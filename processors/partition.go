@@ -104,37 +104,42 @@ func (p *partition) advance(w int64) error {
 	return nil
 }
 
-// accept takes an event whose Key is set. raw is the record that it came from; its Value is nil where the record went
-// through a repartition topic without its original bytes. An error is one of the state store; the partition is then
-// to be thrown away. What is wrong with the event becomes a late or rejected record instead.
-func (p *partition) accept(ev *codecs.Event, raw *Raw) error {
-	stream := p.plan.Streams[ev.Stream]
-	if w := p.watermark(); w != math.MinInt64 && ev.Time < w-stream.Lateness {
-		p.stats.late(ev.Stream)
-		p.reject(ev, raw, codecs.Rejectf(reasonLate, "event time %s is %s behind the watermark %s, lateness is %s",
-			stamp(ev.Time), lag(w-ev.Time), stamp(w), lag(stream.Lateness)), "")
+// acceptEvent takes a cleansed event, whose key is given, as accept takes its row.
+func (p *partition) acceptEvent(key []byte, ev *codecs.Event, raw *Raw) error {
+	p.row = codecs.AppendRow(p.row[:0], ev, p.plan.Streams[ev.Stream].Kept)
+	return p.accept(key, p.row, raw)
+}
+
+// accept takes the row of an event. Neither key nor row is kept. raw is the record that it came from; its Value is nil
+// where the record went through a repartition topic without its original bytes. An error is one of the state store; the
+// partition is then to be thrown away. What is wrong with the event becomes a late or rejected record instead.
+func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
+	rank, at := row.Stream(), row.Time()
+	stream := p.plan.Streams[rank]
+	if w := p.watermark(); w != math.MinInt64 && at < w-stream.Lateness {
+		p.stats.late(rank)
+		p.reject(row, raw, codecs.Rejectf(reasonLate, "event time %s is %s behind the watermark %s, lateness is %s",
+			stamp(at), lag(w-at), stamp(w), lag(stream.Lateness)), "")
 		return nil
 	}
-	h, err := p.table.History(ev.Key)
+	h, err := p.table.History(key)
 	if err != nil {
 		return err
 	}
-	p.row = codecs.AppendRow(p.row[:0], ev, stream.Kept)
-	row := codecs.Row(p.row)
-	old := h.Get(ev.Stream, row.ID())
+	old := h.Get(rank, row.ID())
 	if old != nil {
 		if bytes.Equal(old, row) || !rules.Precedes(row, old) {
-			p.stats.duplicate(ev.Stream)
+			p.stats.duplicate(rank)
 			return nil
 		}
 		old = bytes.Clone(old)
 	}
-	p.stats.accepted(ev.Stream)
+	p.stats.accepted(rank)
 	p.reach(h, row, old)
 	failed := p.evaluateBefore(h)
 	version := p.table.Accept()
 	if old != nil {
-		h.Remove(ev.Stream, old.ID())
+		h.Remove(rank, old.ID())
 	}
 	h.Insert(row)
 	for i, r := range p.reached {
@@ -145,7 +150,7 @@ func (p *partition) accept(ev *codecs.Event, raw *Raw) error {
 		p.change(r.rule, p.before[i], after, version, row, raw)
 	}
 	if failed != nil {
-		p.reject(ev, raw, codecs.Rejectf(reasonExpression, "%v", failed), failed.(ruleError).rule.Name)
+		p.reject(row, raw, codecs.Rejectf(reasonExpression, "%v", failed), failed.(ruleError).rule.Name)
 	}
 	return p.bound(h, row, raw)
 }
@@ -210,13 +215,13 @@ func (p *partition) evaluateBefore(h *tables.History) error {
 }
 
 // reject emits a record to the topic of rejected, or late, events.
-func (p *partition) reject(ev *codecs.Event, raw *Raw, why *codecs.Reject, rule string) {
+func (p *partition) reject(row codecs.Row, raw *Raw, why *codecs.Reject, rule string) {
 	if why.Reason != reasonLate {
 		p.stats.rejected(why.Reason)
 	}
 	r := *raw
 	if r.Value == nil {
-		r.Value = p.render(codecs.AppendRow(nil, ev, p.plan.Streams[ev.Stream].Kept))
+		r.Value = p.render(row)
 	}
 	p.emit(rejected(p.plan.App, &r, why, rule))
 }

@@ -140,16 +140,16 @@ func (e *engine) accept(stream int, value []byte) {
 	if why := e.clean[stream].clean(raw, &ev); why != nil {
 		e.t.Fatal(why)
 	}
-	var why *codecs.Reject
-	if ev.Key, why = keyOf(nil, e.plan.Keys[0], &ev); why != nil {
+	key, why := keyOf(nil, e.plan.Keys[0], &ev)
+	if why != nil {
 		e.t.Fatal(why)
 	}
-	e.key = string(ev.Key)
+	e.key = string(key)
 	if !slices.Contains(e.plan.Keys[0].Streams, stream) {
 		return
 	}
 	e.rows[e.key] = append(e.rows[e.key], codecs.AppendRow(nil, &ev, s.Kept))
-	if err := e.part.accept(&ev, raw); err != nil {
+	if err := e.part.acceptEvent(key, &ev, raw); err != nil {
 		e.t.Fatal(err)
 	}
 }

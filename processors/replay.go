@@ -79,8 +79,7 @@ func (r *Replay) Record(stream int, raw *Raw) error {
 			r.reject(raw, why)
 			continue
 		}
-		ev.Key = k.buf
-		if err := k.partition.accept(ev, raw); err != nil {
+		if err := k.partition.acceptEvent(k.buf, ev, raw); err != nil {
 			return fmt.Errorf("key %s: %w", k.key.Name, err)
 		}
 	}

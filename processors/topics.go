@@ -92,7 +92,7 @@ func Topics(plan *rules.Plan) []Topic {
 		Topic{Name: RejectedTopic(plan.App), Role: RoleEvents})
 }
 
-// settings returns what a topic of the role is created with.
+// settings returns what a topic of the role is created with, or, if it is foreign, should have been.
 //
 // A changelog may be cut (see Table.Trimmable), which compact alone refuses, and must not expire by the broker's clock,
 // since its rows expire by event time. A restore that is slower than delete.retention.ms would miss tombstones. Repartition
@@ -107,7 +107,7 @@ func (r TopicRole) settings() map[string]string {
 			"cleanup.policy": "compact,delete", "retention.ms": "-1", "retention.bytes": "-1",
 			"delete.retention.ms": "604800000", "message.timestamp.type": "CreateTime",
 		}
-	case RoleUpserts:
+	case RoleUpserts, RoleDimension:
 		return map[string]string{"cleanup.policy": "compact"}
 	default:
 		return map[string]string{"cleanup.policy": "delete"}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -43,21 +45,27 @@ func startBroker(t *testing.T, config broker.Config) *broker.Broker {
 	return b
 }
 
-// freeAddr returns an address at which nobody listens.
+// freeAddr returns an address at which nobody listens. Its port is below those that systems give to clients, one of which
+// could take it before it is used.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", broker.DefaultAddr)
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 func kafkaClient(t *testing.T, addr string) sarama.Client {
 	t.Helper()
 	config := sarama.NewConfig()
 	config.Version = sarama.V2_5_0_0
+	config.Consumer.MaxWaitTime = 10 * time.Millisecond // a fetch holds up the client's other requests
 	config.Producer.RequiredAcks = sarama.WaitForAll
 	config.Producer.Return.Successes = true
 	config.Producer.Partitioner = sarama.NewMurmur2Partitioner

@@ -74,6 +74,7 @@ func TestTopicsThatDoNotFitAreExplained(t *testing.T) {
 
 // A repartition topic that exists with another number of partitions is taken as it is, and the state follows it.
 func TestAnExistingRepartitionTopicDecidesOnPartitions(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t, broker.Config{})
 	createTopics(t, b.Addr(), append([]topic{{"shop.user-repartition", 5, "delete"}}, sources...)...)
 	rules := file(t, "rules.yaml", shopRules)
@@ -91,6 +92,7 @@ func TestAnExistingRepartitionTopicDecidesOnPartitions(t *testing.T) {
 
 // With partitioned_by, records that lie elsewhere would lose their credit without a trace.
 func TestWronglyPartitionedTopicsAreRefused(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t, broker.Config{})
 	createTopics(t, b.Addr(), sources...)
 	rules := file(t, "rules.yaml", edited(t, directRules(t), "    id: ad_id\n    partitioned_by: user\n", "    id: ad_id\n    partitioned_by: product\n"))
@@ -116,6 +118,7 @@ func TestWronglyPartitionedTopicsAreRefused(t *testing.T) {
 }
 
 func TestCheckConnectNeedsABroker(t *testing.T) {
+	t.Parallel()
 	addr := freeAddr(t)
 	rules := file(t, "rules.yaml", shopRules)
 	command(t, "", "check", "--connect", "--brokers", addr, rules).want(t, exitFailed, "connect to ["+addr+"]: ", "connection refused")
@@ -123,6 +126,7 @@ func TestCheckConnectNeedsABroker(t *testing.T) {
 }
 
 func TestRunWaitsForItsBroker(t *testing.T) {
+	t.Parallel()
 	addr := freeAddr(t)
 	run := startCommand(t, "run", file(t, "rules.yaml", shopRules), "--brokers", addr)
 	run.waitFor(`level=WARN msg="broker is not reachable, trying again" brokers=[`+addr+`]`, 2)
@@ -141,6 +145,7 @@ func TestRunWaitsForItsBroker(t *testing.T) {
 }
 
 func TestRunThatWaitsForItsBrokerCanBeStopped(t *testing.T) {
+	t.Parallel()
 	addr := freeAddr(t)
 	run := startCommand(t, "run", file(t, "rules.yaml", shopRules), "--brokers", addr)
 	run.waitFor("broker is not reachable", 1)
@@ -151,15 +156,16 @@ func TestRunThatWaitsForItsBrokerCanBeStopped(t *testing.T) {
 func TestNothingIsLostWhileTheBrokerIsAway(t *testing.T) {
 	for name, text := range map[string]string{"repartitioned": shopRules, "direct": directRules(t)} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			config := broker.Config{DataDir: t.TempDir(), Addr: freeAddr(t)}
 			b := startBroker(t, config)
 			createTopics(t, b.Addr(), sources...)
 			run := startCommand(t, "run", file(t, "rules.yaml", text), "--brokers", config.Addr, "--store", "disk", "--state-dir", t.TempDir())
-			run.waitFor("msg=ready", 1)
 			const users, rounds = 60, 3
 			events := story(users)
 			part := len(events) / rounds
 			for round := range rounds {
+				run.waitFor("all partitions restored", round+1)
 				produce(t, b.Addr(), events[round*part:(round+1)*part]...)
 				if round == rounds-1 {
 					break

@@ -91,6 +91,12 @@ func (d Distribution) complete() bool {
 // classpath is quoted by nobody: java expands the asterisk itself.
 func (d Distribution) classpath() string { return filepath.Join(d.lib, "*") }
 
+// Command returns one of Kafka's own programs, such as org.apache.kafka.tools.ConsoleProducer, ready to start.
+func (d Distribution) Command(ctx context.Context, class string, args ...string) *exec.Cmd {
+	line := d.java("-Xmx256m", class, args...)
+	return exec.CommandContext(ctx, line[0], line[1:]...)
+}
+
 func download(ctx context.Context, cache, lib string) error {
 	work, err := os.MkdirTemp(cache, "download-")
 	if err != nil {

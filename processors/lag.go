@@ -1,0 +1,60 @@
+package processors
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/rules"
+)
+
+// Lag returns how many records the consumer groups of a plan have still to commit. Groups are looked at behind those
+// whose output they read, so 0 means that everything in the input topics has had its effect.
+func Lag(plan *rules.Plan, client sarama.Client) (int64, error) {
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		return 0, fmt.Errorf("open admin client: %w", err)
+	}
+	lag := int64(0)
+	for _, stage := range Stages(plan) {
+		for _, topic := range stage.Topics {
+			n, err := topicLag(client, admin, stage.Group, topic)
+			if err != nil {
+				return 0, fmt.Errorf("lag of group %s in %s: %w", stage.Group, topic, err)
+			}
+			lag += n
+		}
+	}
+	return lag, nil
+}
+
+func topicLag(client sarama.Client, admin sarama.ClusterAdmin, group, topic string) (int64, error) {
+	partitions, err := client.Partitions(topic)
+	if err != nil {
+		return 0, err
+	}
+	committed, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: partitions})
+	if err != nil {
+		return 0, err
+	}
+	lag := int64(0)
+	for _, n := range partitions {
+		end, err := client.GetOffset(topic, n, sarama.OffsetNewest)
+		if err != nil {
+			return 0, err
+		}
+		next, err := client.GetOffset(topic, n, sarama.OffsetOldest)
+		if err != nil {
+			return 0, err
+		}
+		if b := committed.GetBlock(topic, n); b != nil {
+			if !errors.Is(b.Err, sarama.ErrNoError) {
+				return 0, b.Err
+			}
+			next = max(next, b.Offset)
+		}
+		lag += max(0, end-next)
+	}
+	return lag, nil
+}
