@@ -22,8 +22,9 @@ func uuidV5(namespace uuid, name []byte) (u uuid) {
 }
 
 // DeltaID returns the id of a delta: the version 5 UUID of the row's key, its class and touch, the sign, and the row of
-// the event that caused the change, its id and content. So the same change of the same set of events has the same id in
-// every run, and readers can drop what was delivered twice. cause may be nil where no event caused it.
+// the event that caused the change, its id and content (without what tables said when it came). So the same change of
+// the same set of events has the same id in every run, and readers can drop what was delivered twice. cause may be nil
+// where no event caused it.
 func DeltaID(c *Credit, sign int, cause Row) string {
 	var buf [512]byte
 	key := AppendRowKey(buf[:0:128], c.Rule, c.Model, c.Conversion)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -188,9 +187,8 @@ func outputTopics(plan *rules.Plan) []string {
 func (r *rig) wantNet(plan *rules.Plan, batch *processors.Recount) (repeated int) {
 	r.t.Helper()
 	net := processors.NewNet(plan)
-	records := r.read(outputTopics(plan)...)
 	byTopic := map[string][]*sarama.ConsumerMessage{}
-	for _, m := range records {
+	for _, m := range r.readOutputs(outputTopics(plan)...) {
 		if err := net.Add(m.Topic, m.Key, m.Value); err != nil {
 			r.t.Fatal(err)
 		}
@@ -221,16 +219,15 @@ func (r *rig) wantVersions(upserts []*sarama.ConsumerMessage) {
 		number uint64
 		value  []byte
 	}
-	latest, wrong := map[string]version{}, 0
+	complain := r.complaints()
+	latest := map[string]version{}
 	for _, m := range upserts {
 		row := decode[struct {
 			Version uint64 `json:"_version"`
 		}](r.t, m.Value)
 		before, known := latest[string(m.Key)]
 		if known && (row.Version < before.number || row.Version == before.number && !bytes.Equal(before.value, m.Value)) {
-			if wrong++; wrong <= 3 {
-				r.t.Errorf("%s: %s comes behind %s", m.Topic, m.Value, before.value)
-			}
+			complain("%s: %s comes behind %s", m.Topic, m.Value, before.value)
 		}
 		latest[string(m.Key)] = version{row.Version, m.Value}
 	}
@@ -240,7 +237,8 @@ func (r *rig) wantVersions(upserts []*sarama.ConsumerMessage) {
 // whole credit. It returns how many deltas came again.
 func (r *rig) wantDeltas(deltas []*sarama.ConsumerMessage) (repeated int) {
 	r.t.Helper()
-	byID, rows, credit, wrong := map[string][]byte{}, map[string]int{}, map[string]int64{}, 0
+	complain := r.complaints()
+	byID, rows, credit := map[string][]byte{}, map[string]int{}, map[string]int64{}
 	for _, m := range deltas {
 		row := decode[struct {
 			ID     string `json:"delta_id"`
@@ -249,7 +247,7 @@ func (r *rig) wantDeltas(deltas []*sarama.ConsumerMessage) (repeated int) {
 		}](r.t, m.Value)
 		before, known := byID[row.ID]
 		if known && !bytes.Equal(before, m.Value) {
-			r.t.Errorf("%s: one delta_id for %s and %s", m.Topic, before, m.Value)
+			complain("%s: one delta_id for %s and %s", m.Topic, before, m.Value)
 		}
 		if known {
 			repeated++
@@ -260,100 +258,10 @@ func (r *rig) wantDeltas(deltas []*sarama.ConsumerMessage) (repeated int) {
 		rows[conversion] += row.Sign
 		credit[conversion] += row.Credit
 		if n, c := rows[conversion], credit[conversion]; n < 0 || n > 1 || c != 0 && (n != 1 || c != 1_000_000) {
-			if wrong++; wrong <= 3 {
-				r.t.Errorf("%s: with %s the conversion has %d rows and the credit %d", m.Topic, m.Value, n, c)
-			}
+			complain("%s: with %s the conversion has %d rows and the credit %d", m.Topic, m.Value, n, c)
 		}
 	}
 	return repeated
-}
-
-// refusal is a record of the rejected or the late topic.
-type refusal struct {
-	*sarama.ConsumerMessage
-	headers map[string]string
-	origin  place
-}
-
-func (r *rig) refusals(topic string) []refusal {
-	r.t.Helper()
-	var all []refusal
-	for _, m := range r.read(topic) {
-		f := refusal{ConsumerMessage: m, headers: map[string]string{}}
-		for _, h := range m.Headers {
-			f.headers[string(h.Key)] = string(h.Value)
-		}
-		partition, err := strconv.ParseInt(f.headers[codecs.HeaderPartition], 10, 32)
-		if err != nil {
-			r.t.Fatalf("%s: headers %v: %v", topic, f.headers, err)
-		}
-		offset, err := strconv.ParseInt(f.headers[codecs.HeaderOffset], 10, 64)
-		if err != nil {
-			r.t.Fatalf("%s: headers %v: %v", topic, f.headers, err)
-		}
-		f.origin = place{f.headers[codecs.HeaderTopic], int32(partition), offset}
-		all = append(all, f)
-	}
-	return all
-}
-
-// reasons are what the broken kinds are rejected as.
-var reasons = map[gen.Kind]string{
-	gen.Truncated:   "malformed_json",
-	gen.WrongType:   "wrong_type",
-	gen.MissingID:   "missing_id",
-	gen.MissingTime: "missing_time",
-	gen.FutureTime:  "future_time",
-	gen.Empty:       "empty",
-	gen.NotJSON:     "malformed_json",
-}
-
-// wantRejects checks that each broken input, and nothing else, went to the rejected topic as it came, and why; each exactly
-// once, unless records may have been read twice.
-func (r *rig) wantRejects(app string, inputs []input, once bool) {
-	r.t.Helper()
-	broken := map[place]*input{}
-	for i := range inputs {
-		if inputs[i].kind.Broken() {
-			broken[inputs[i].place] = &inputs[i]
-		}
-	}
-	if len(broken) == 0 {
-		r.t.Error("no input is broken, so the check shows nothing")
-	}
-	seen := map[place]bool{}
-	for _, f := range r.refusals(processors.RejectedTopic(app)) {
-		in := broken[f.origin]
-		switch {
-		case in == nil:
-			r.t.Errorf("%v was rejected (%v) and is not broken", f.origin, f.headers)
-			continue
-		case once && seen[f.origin]:
-			r.t.Errorf("%v was rejected twice", f.origin)
-		case f.headers[codecs.HeaderException] != reasons[in.kind]:
-			r.t.Errorf("%v, a record of kind %s, was rejected as %v", f.origin, in.kind, f.headers)
-		case f.headers[codecs.HeaderMessage] == "":
-			r.t.Errorf("%v was rejected without a message", f.origin)
-		case !bytes.Equal(f.Key, in.key) || !bytes.Equal(f.Value, in.value) || (f.Value == nil) != (in.value == nil):
-			r.t.Errorf("%v was rejected as %q: %q, it came as %q: %q", f.origin, f.Key, f.Value, in.key, in.value)
-		case !f.Timestamp.Equal(in.at):
-			r.t.Errorf("%v was rejected with the timestamp %s, it had %s", f.origin, f.Timestamp, in.at)
-		}
-		seen[f.origin] = true
-	}
-	for at, in := range broken {
-		if !seen[at] {
-			r.t.Errorf("%v, a record of kind %s, is not in the rejected topic", at, in.kind)
-		}
-	}
-}
-
-// wantNoneLate checks that the late topic is empty.
-func (r *rig) wantNoneLate(app string) {
-	r.t.Helper()
-	if late := r.refusals(processors.LateTopic(app)); len(late) > 0 {
-		r.t.Errorf("%d events were late, want none; the first: %v", len(late), late[0].headers)
-	}
 }
 
 // Read directly or repartitioned, in memory or on disk: the same input has the same net rows.

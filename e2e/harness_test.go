@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +21,6 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/seed-2058fbc3/lookback/internal/kafkatest"
-	"github.com/seed-2058fbc3/lookback/processors"
-	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 const (
@@ -64,6 +61,7 @@ type rig struct {
 	admin    sarama.ClusterAdmin
 	producer sarama.SyncProducer
 	log      *slog.Logger
+	began    time.Time // in milliseconds, as Kafka counts
 }
 
 func newRig(t *testing.T, addrs []string) *rig {
@@ -84,7 +82,7 @@ func newRig(t *testing.T, addrs []string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() }) // the test is over
-	r := &rig{t: t, addrs: addrs, client: client, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	r := &rig{t: t, addrs: addrs, client: client, began: time.Now().Truncate(time.Millisecond), log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	if testing.Verbose() {
 		r.log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
@@ -140,6 +138,19 @@ func (r *rig) await(what string, condition func() (bool, error)) {
 		case <-timeout.C:
 			r.t.Fatalf("after %s still not: %s (last error: %v)", patience, what, err)
 		case <-look.C:
+		}
+	}
+}
+
+// complaints returns a function that fails the test with a message, of which the first few are shown: where something
+// is wrong with one record it often is with thousands.
+func (r *rig) complaints() func(format string, args ...any) {
+	const shown = 5
+	n := 0
+	return func(format string, args ...any) {
+		r.t.Helper()
+		if n++; n <= shown {
+			r.t.Errorf(format, args...)
 		}
 	}
 }
@@ -267,106 +278,18 @@ func (r *rig) readPartition(consumer sarama.Consumer, topic string, n int32, end
 	}
 }
 
-// compile compiles rules that run on the rig's broker.
-func (r *rig) compile(src string) *rules.Plan {
+// readOutputs reads topics that an app writes, whose records carry the time of writing: with that of an old event, the
+// broker's retention would remove them unread.
+func (r *rig) readOutputs(topics ...string) []*sarama.ConsumerMessage {
 	r.t.Helper()
-	plan, err := rules.Compile("rules.yaml", []byte(src), func(string) (string, bool) { return "", false })
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	plan.Settings.Brokers = r.addrs
-	return plan
-}
-
-// instance is one call of processors.Run.
-type instance struct {
-	stats *processors.Stats
-	ready chan struct{}
-	stop  func() // leaves cleanly; an error of Run fails the test
-}
-
-// start runs an instance, which is in service when ready is closed. Instances of one app have names of their own.
-func (r *rig) start(plan *rules.Plan, name string) *instance {
-	r.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	i := &instance{stats: processors.NewStats(plan), ready: make(chan struct{})}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		err := processors.Run(ctx, plan, processors.Config{
-			ClientID: name, Logger: r.log.With("instance", name), Stats: i.stats, OnReady: func() { close(i.ready) },
-		})
-		if err != nil || ctx.Err() == nil {
-			r.t.Errorf("instance %s ended by itself: %v", name, err)
-		}
-	}()
-	i.stop = sync.OnceFunc(func() {
-		cancel()
-		<-done
-	})
-	r.t.Cleanup(i.stop)
-	return i
-}
-
-// startReady runs an instance and waits until it is in service.
-func (r *rig) startReady(plan *rules.Plan, name string) *instance {
-	r.t.Helper()
-	i := r.start(plan, name)
-	r.await("instance "+name+" in service", func() (bool, error) {
-		select {
-		case <-i.ready:
-			return true, nil
-		default:
-			return false, nil
-		}
-	})
-	return i
-}
-
-// settle waits until an app has committed all that its inputs hold, and what follows from it: then its outputs are there.
-func (r *rig) settle(plan *rules.Plan) {
-	r.t.Helper()
-	for _, stage := range processors.Stages(plan) {
-		for _, topic := range stage.Topics {
-			var ends map[int32]int64
-			r.await("the ends of "+topic, func() (bool, error) {
-				var err error
-				ends, err = r.ends(topic)
-				return err == nil, err
-			})
-			r.await(fmt.Sprintf("group %s at the end of %s", stage.Group, topic), func() (bool, error) {
-				got, err := r.committed(stage.Group, topic)
-				if err != nil {
-					return false, err
-				}
-				for n, end := range ends {
-					if got[n] < end {
-						return false, fmt.Errorf("partition %d is at %d of %d", n, got[n], end)
-					}
-				}
-				return true, nil
-			})
+	complain := r.complaints()
+	all := r.read(topics...)
+	for _, m := range all {
+		if m.Timestamp.Before(r.began) {
+			complain("%s/%d offset %d has the timestamp %s, the test began at %s", m.Topic, m.Partition, m.Offset, m.Timestamp, r.began)
 		}
 	}
-}
-
-// committed returns a group's offsets in a topic; partitions without one are left out.
-func (r *rig) committed(group, topic string) (map[int32]int64, error) {
-	numbers, err := r.client.Partitions(topic)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := r.admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: numbers})
-	if err != nil {
-		return nil, errors.Join(err, r.client.RefreshCoordinator(group))
-	}
-	offsets := map[int32]int64{}
-	for _, n := range numbers {
-		if block := resp.GetBlock(topic, n); block != nil && block.Offset > 0 {
-			offsets[n] = block.Offset
-		}
-	}
-	return offsets, nil
+	return all
 }
 
 // decode reads a JSON value.

@@ -125,8 +125,9 @@ func TestKilledProcess(t *testing.T) {
 	}
 	binary := buildLookback(t)
 	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		t.Parallel() // what takes long is waiting for time-outs
 		t.Run("upserts and deltas", func(t *testing.T) {
-			t.Parallel() // they wait for the same time-outs
+			t.Parallel()
 			r, app := newRig(t, addrs), appName()
 			r.createAdTopics(app)
 			src := adOptions{app: app, topics: app}.source()

@@ -104,21 +104,22 @@ func (r *rig) wantLate(app string, inputs []input, bound int64) map[place]bool {
 	for i := range inputs {
 		byPlace[inputs[i].place] = &inputs[i]
 	}
+	complain := r.complaints()
 	late := map[place]bool{}
 	for _, f := range r.refusals(processors.LateTopic(app)) {
 		in := byPlace[f.origin]
 		switch {
 		case in == nil || in.kind.Broken():
-			r.t.Errorf("%v is no event and was late: %v", f.origin, f.headers)
+			complain("%v is no event and was late: %v", f.origin, f.headers)
 			continue
 		case late[f.origin]:
-			r.t.Errorf("%v was late twice", f.origin)
+			complain("%v was late twice", f.origin)
 		case f.headers[codecs.HeaderException] != "late":
-			r.t.Errorf("%v is in the late topic as %v", f.origin, f.headers)
+			complain("%v is in the late topic as %v", f.origin, f.headers)
 		case !bytes.Equal(f.Key, in.key) || !bytes.Equal(f.Value, in.value):
-			r.t.Errorf("%v went out as %q: %q, it came as %q: %q", f.origin, f.Key, f.Value, in.key, in.value)
+			complain("%v went out as %q: %q, it came as %q: %q", f.origin, f.Key, f.Value, in.key, in.value)
 		case in.time >= bound:
-			r.t.Errorf("%v of %s was late, and no watermark can have been that far", f.origin, time.UnixMicro(in.time))
+			complain("%v of %s was late, and no watermark can have been that far", f.origin, time.UnixMicro(in.time))
 		}
 		late[f.origin] = true
 	}

@@ -101,7 +101,8 @@ func (p *partition) delta(r *rules.Rule, c *codecs.Credit, sign int, reason stri
 	if !r.Deltas {
 		return
 	}
-	value, err := codecs.AppendDelta(make([]byte, 0, 512), c, sign, reason, codecs.DeltaID(c, sign, cause))
+	id := codecs.DeltaID(c, sign, p.plan.Streams[cause.Stream()].Content(cause))
+	value, err := codecs.AppendDelta(make([]byte, 0, 512), c, sign, reason, id)
 	p.output(r, c, r.Into+".deltas", value, err, raw)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -16,6 +17,14 @@ import (
 // settled is how long nothing must arrive for a dimension topic to count as read, where its last offsets are transaction
 // markers, which nobody is given.
 const settled = time.Second
+
+const (
+	// versionRetention is how long a table remembers a row after another has taken its place, by the timestamps of the
+	// table's topic: events that were sent earlier and are read only now get the oldest row that is remembered.
+	versionRetention = 7 * 24 * time.Hour
+	// versionTrimming is how far the topic's timestamps move between two searches for rows to forget.
+	versionTrimming = time.Hour
+)
 
 // loadDimensions returns the dimension tables of a plan, by their index. Those from files are read whole; those from
 // topics are read to their present end, and followed until ctx ends.
@@ -37,7 +46,7 @@ func loadDimensions(ctx context.Context, plan *rules.Plan, client func() (sarama
 		if err != nil {
 			return nil, err
 		}
-		f := &follower{topic: t.Topic, put: dims[i].Put, client: c, log: log.With("table", t.Name, "topic", t.Topic)}
+		f := &follower{topic: t.Topic, table: dims[i], client: c, log: log.With("table", t.Name, "topic", t.Topic)}
 		if err := f.start(ctx); err != nil {
 			return nil, fmt.Errorf("table %s: read topic %s: %w", t.Name, t.Topic, err)
 		}
@@ -49,9 +58,12 @@ func loadDimensions(ctx context.Context, plan *rules.Plan, client func() (sarama
 // follower reads a compacted topic into a dimension table. Every instance reads all of it.
 type follower struct {
 	topic  string
-	put    func(key, value []byte, at int64) error
+	table  *tables.Dimension
 	client sarama.Client
 	log    *slog.Logger
+
+	mu      sync.Mutex // partitions are followed by a goroutine each
+	trimmed int64      // timestamp of the record at which rows were last forgotten
 }
 
 // start reads the topic to its end and goes on following it in the background until ctx ends, which closes the client.
@@ -148,7 +160,25 @@ func (f *follower) follow(ctx context.Context, part sarama.PartitionConsumer) {
 
 // take puts a record into the table. One that cannot be used leaves the row as it was.
 func (f *follower) take(m *sarama.ConsumerMessage) {
-	if err := f.put(m.Key, m.Value, m.Timestamp.UnixMicro()); err != nil {
+	at := m.Timestamp.UnixMicro()
+	if err := f.table.Put(m.Key, m.Value, at); err != nil {
 		f.log.Warn("table row refused", "partition", m.Partition, "offset", m.Offset, "error", err)
+		return
+	}
+	f.trim(at)
+}
+
+// trim forgets rows that were superseded long before the newest record of the topic. A timestamp ahead of the clock counts
+// as now: one wrong clock must not make the table forget what everybody else still needs.
+func (f *follower) trim(newest int64) {
+	newest = min(newest, time.Now().UnixMicro())
+	f.mu.Lock()
+	due := newest >= f.trimmed+versionTrimming.Microseconds()
+	if due {
+		f.trimmed = newest
+	}
+	f.mu.Unlock()
+	if due {
+		f.table.Trim(newest - versionRetention.Microseconds())
 	}
 }

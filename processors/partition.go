@@ -128,7 +128,7 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	}
 	old := h.Get(rank, row.ID())
 	if old != nil {
-		if bytes.Equal(old, row) || !rules.Precedes(row, old) {
+		if bytes.Equal(old, row) || !stream.Precedes(row, old) {
 			p.stats.duplicate(rank)
 			return nil
 		}

@@ -115,13 +115,9 @@ func (c *checker) check(t Topic) error {
 		}
 		return nil
 	}
-	entries, err := c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: t.Name})
+	settings, err := topicSettings(c.admin, t.Name)
 	if err != nil {
-		return fmt.Errorf("describe settings of topic %s: %w", t.Name, err)
-	}
-	settings := map[string]string{}
-	for _, e := range entries {
-		settings[e.Name] = e.Value
+		return err
 	}
 	c.checkPolicy(t, settings["cleanup.policy"])
 	if limit, err := strconv.Atoi(settings["max.message.bytes"]); err == nil && !t.Role.foreign() && limit < maxRecordBytes {
@@ -132,7 +128,7 @@ func (c *checker) check(t Topic) error {
 			c.problem("topic %s holds state and deletes it after %d ms; set retention.ms=-1", t.Name, ms)
 		}
 		if want := c.inputPartitions(t.Key); want > 0 && want != n {
-			c.problem("topic %s has %d partitions, but the inputs of key %s have %d: state and input must be partitioned alike; delete it (its state is lost) or give the app another name",
+			c.problem("topic %s has %d partitions, but the inputs of key %s have %d: state and input must be partitioned alike; restore the counts, or start anew: give the app another name and every rule another `into` topic",
 				t.Name, n, t.Key.Name, want)
 		}
 	}
@@ -217,3 +213,21 @@ func (c *checker) create(t Topic) error {
 }
 
 func (c *checker) bootstrap() string { return strings.Join(c.plan.Settings.Brokers, ",") }
+
+// topicSettings returns the settings of a topic, the broker's defaults included.
+func topicSettings(admin sarama.ClusterAdmin, topic string) (map[string]string, error) {
+	answers, err := admin.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: topic}}, sarama.DescribeConfigsOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("describe settings of topic %s: %w", topic, err)
+	}
+	settings := map[string]string{}
+	for _, a := range answers {
+		if a.ErrorCode != sarama.ErrNoError {
+			return nil, fmt.Errorf("describe settings of topic %s: %w", topic, a.ErrorCode)
+		}
+		for _, e := range a.Configs {
+			settings[e.Name] = e.Value
+		}
+	}
+	return settings, nil
+}

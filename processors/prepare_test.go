@@ -44,14 +44,12 @@ func TestPrepareCreatesWhatIsMissing(t *testing.T) {
 		if counts[topic] != 5 {
 			t.Errorf("topic %s has %d partitions, want 5", topic, counts[topic])
 		}
-		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
+		settings, err := topicSettings(admin, topic)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range entries {
-			if e.Name == "cleanup.policy" && e.Value != policy {
-				t.Errorf("topic %s has cleanup.policy=%s, want %s", topic, e.Value, policy)
-			}
+		if got := settings["cleanup.policy"]; got != policy {
+			t.Errorf("topic %s has cleanup.policy=%s, want %s", topic, got, policy)
 		}
 	}
 	if _, err := Prepare(plan, admin); err != nil {

@@ -23,8 +23,8 @@ type Replay struct {
 
 // replayStream is one input.
 type replayStream struct {
+	progress
 	cleanser *cleanser
-	latest   int64
 	keys     []int // indexes into Replay.keys
 }
 
@@ -46,7 +46,7 @@ type ReplayOptions struct {
 func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Record), stats *Stats, o ReplayOptions) (*Replay, error) {
 	r := &Replay{plan: plan, emit: emit, stats: stats}
 	for _, s := range plan.Streams {
-		r.streams = append(r.streams, replayStream{cleanser: newCleanser(plan, s, dims), latest: math.MinInt64})
+		r.streams = append(r.streams, replayStream{progress: progress{noTime}, cleanser: newCleanser(plan, s, dims)})
 	}
 	for i, k := range plan.Keys {
 		t, err := tables.Open(shapeOf(plan, k), o.Tables)
@@ -68,10 +68,26 @@ func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Reco
 func (r *Replay) Record(stream int, raw *Raw) error {
 	s := &r.streams[stream]
 	ev := &r.event
+	ev.Time = noTime
 	if why := s.cleanser.clean(raw, ev); why != nil {
 		r.reject(raw, why)
+	} else if err := r.accept(s, ev, raw); err != nil {
+		return err
+	}
+	// An event that is refused after its time has been read says how late it is all the same.
+	if !s.observe(ev.Time, raw.Origin.Timestamp, r.plan.Streams[stream].MaxSkew) {
 		return nil
 	}
+	for _, i := range s.keys {
+		if err := r.keys[i].partition.advance(r.watermark(r.keys[i].key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept gives an event to the keys that use its stream.
+func (r *Replay) accept(s *replayStream, ev *codecs.Event, raw *Raw) error {
 	for _, i := range s.keys {
 		k := &r.keys[i]
 		var why *codecs.Reject
@@ -81,15 +97,6 @@ func (r *Replay) Record(stream int, raw *Raw) error {
 		}
 		if err := k.partition.acceptEvent(k.buf, ev, raw); err != nil {
 			return fmt.Errorf("key %s: %w", k.key.Name, err)
-		}
-	}
-	if ev.Time <= s.latest {
-		return nil
-	}
-	s.latest = ev.Time
-	for _, i := range s.keys {
-		if err := r.keys[i].partition.advance(r.watermark(r.keys[i].key)); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -107,10 +114,10 @@ func (r *Replay) reject(raw *Raw, why *codecs.Reject) {
 func (r *Replay) watermark(k *rules.Key) int64 {
 	w := int64(math.MaxInt64)
 	for _, s := range k.Streams {
-		if r.streams[s].latest == math.MinInt64 {
-			return math.MinInt64
+		if r.streams[s].time == noTime {
+			return noTime
 		}
-		w = min(w, r.streams[s].latest-r.plan.Streams[s].Disorder)
+		w = min(w, r.streams[s].time-r.plan.Streams[s].Disorder)
 	}
 	return w
 }

@@ -11,9 +11,9 @@ import (
 // and whether the partition is idle: read to its end, with nothing new for the idle timeout. A partition that is read
 // slowly, or cannot be read at all, is not idle, so its end is looked up before it is called so.
 type source struct {
+	progress
 	id    sourceID
 	claim *claim
-	time  int64 // largest event time, noTime before the first
 	idle  bool
 
 	seen    int64     // position at the last settle
@@ -30,15 +30,23 @@ type ending struct {
 }
 
 func newSource(id sourceID, c *claim, now time.Time) *source {
-	return &source{id: id, claim: c, time: noTime, seen: -3, quiet: now, lastEnd: -1, answer: make(chan ending, 1)}
+	return &source{progress: progress{noTime}, id: id, claim: c, seen: -3, quiet: now, lastEnd: -1, answer: make(chan ending, 1)}
 }
 
-// observe takes note of an event's time. Times further ahead of the record's Kafka timestamp than maxSkew do not count: one
-// wrong clock must not make everybody else late.
-func (s *source) observe(t, timestamp, maxSkew int64) {
-	if t > s.time && (timestamp == 0 || t <= timestamp+maxSkew) {
-		s.time = t
+// progress is how far event time has come in one input.
+type progress struct {
+	time int64 // largest event time, noTime before the first
+}
+
+// observe takes note of an event's time, be the event accepted or not, and tells whether that was progress. Times further
+// ahead of the record's Kafka timestamp (0: it has none) than maxSkew do not count: one wrong clock must not make everybody
+// else late.
+func (p *progress) observe(t, timestamp, maxSkew int64) bool {
+	if t <= p.time || timestamp != 0 && t > timestamp+maxSkew {
+		return false
 	}
+	p.time = t
+	return true
 }
 
 // settle decides whether the source is idle. It is called with the partition at rest; endOf looks up the offset behind

@@ -13,7 +13,6 @@ type classInfo struct {
 	got     map[string]value
 	touches []*streamInfo
 	ok      bool // touches and windows are without fault
-	norm    string
 }
 
 // noClass is the class of rows without a touch.

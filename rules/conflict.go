@@ -7,12 +7,37 @@ import (
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
-// Precedes tells which of two rows with the same stream and id is the event: the one with the smaller time, then the
-// smaller content hash. Never the first to arrive.
-func Precedes(a, b codecs.Row) bool {
+// Content returns what a row of the stream says of its event: all of the row but its stamps, which are what tables said
+// when the record came. Where the stream has no stamps it is the row itself, else a copy.
+func (s *Stream) Content(row codecs.Row) codecs.Row {
+	if !s.stamped() {
+		return row
+	}
+	content := append(make(codecs.Row, 0, len(row)), row[:codecs.RowLen(row, 0)]...)
+	for slot := range s.Kept {
+		if s.Slots[slot].Stamp == nil {
+			content = append(content, row.Field(slot)...)
+		}
+	}
+	return content
+}
+
+func (s *Stream) stamped() bool {
+	for _, slot := range s.Slots[:s.Kept] {
+		if slot.Stamp != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Precedes tells which of two rows of the stream with the same id is the event: the one with the smaller time, then the
+// smaller hash of its content. Never the first to arrive. Of rows with the same content, which are one event sent twice,
+// neither precedes the other.
+func (s *Stream) Precedes(a, b codecs.Row) bool {
 	if a.Time() != b.Time() {
 		return a.Time() < b.Time()
 	}
-	ha, hb := sha256.Sum256(a), sha256.Sum256(b)
+	ha, hb := sha256.Sum256(s.Content(a)), sha256.Sum256(s.Content(b))
 	return bytes.Compare(ha[:], hb[:]) < 0
 }

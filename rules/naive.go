@@ -9,10 +9,10 @@ import (
 // Naive is R(E) by definition: for every conversion, every combination of a touch and a parent is tried, and the whole
 // conditions are evaluated as they were written. It shares no search with Evaluator, which is tested against it, and
 // is what a batch recount uses. It takes the rows of one key, in any order; of the rows with one stream and id the one
-// with the smaller (time, content) counts.
+// with the smaller (time, content) counts, of those with the same content the first.
 func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
 	scope := p.NewScope()
-	events := canonical(rows)
+	events := canonical(p, rows)
 	streams := make([][]codecs.Row, len(p.Streams))
 	for _, row := range events {
 		streams[row.Stream()] = append(streams[row.Stream()], row)
@@ -52,7 +52,7 @@ type Outcome struct {
 }
 
 // canonical returns the set of events: one row per stream and id, in the total order.
-func canonical(rows []codecs.Row) []codecs.Row {
+func canonical(p *Plan, rows []codecs.Row) []codecs.Row {
 	type identity struct {
 		stream int
 		id     string
@@ -60,7 +60,7 @@ func canonical(rows []codecs.Row) []codecs.Row {
 	kept := map[identity]codecs.Row{}
 	for _, row := range rows {
 		id := identity{row.Stream(), string(row.ID())}
-		if have, ok := kept[id]; !ok || Precedes(row, have) {
+		if have, ok := kept[id]; !ok || p.Streams[row.Stream()].Precedes(row, have) {
 			kept[id] = row
 		}
 	}

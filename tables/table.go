@@ -329,7 +329,7 @@ func (t *Table) Loaded(position int64) error {
 type LayoutError struct{ Table, Rules string }
 
 func (e *LayoutError) Error() string {
-	return fmt.Sprintf("the table holds other fields than these rules need:\n  table: %s\n  rules: %s\nrestore the rules it was built with, or give the app another name", e.Table, e.Rules)
+	return fmt.Sprintf("the table holds other fields than these rules need:\n  table: %s\n  rules: %s\nrestore the rules it was built with, or start anew: give the app another name and every rule another `into` topic, because row versions begin again", e.Table, e.Rules)
 }
 
 func (t *Table) addLarge(l *large) uint32 {

@@ -182,28 +182,7 @@ func TestReplayAccountsForWhatGenBreaks(t *testing.T) {
 	events := command(t, "", "gen", "--events", "20000", "--users", "500", "--broken", "0.05", "--duplicates", "0.05").stdout
 	r := command(t, events, "replay", "../../rules.yaml", "-")
 	r.want(t, exitOK, "events      20000 in ", "rejected ", "malformed_json")
-	counts := map[string]int{}
-	for line := range strings.Lines(r.stderr) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 || strings.HasPrefix(line, " ") {
-			continue
-		}
-		n := 0
-		for _, c := range fields[1] {
-			n = 10*n + int(c-'0')
-		}
-		counts[fields[0]] = n
-	}
-	if sum := counts["accepted"] + counts["duplicates"] + counts["late"] + counts["rejected"]; sum != 20000 {
-		t.Errorf("%v add up to %d, want 20000", counts, sum)
-	}
-	out := r.records(t)
-	if n := len(of(out, "ads.rejected")); n != counts["rejected"] {
-		t.Errorf("%d records in ads.rejected, %d counted", n, counts["rejected"])
-	}
-	if n := len(of(out, "ads.late")); n != counts["late"] {
-		t.Errorf("%d records in ads.late, %d counted", n, counts["late"])
-	}
+	wantAccounted(t, r, "ads", 20000)
 }
 
 // closedPipe fails like a pipe whose reader has gone, after a number of bytes.

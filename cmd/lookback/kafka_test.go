@@ -66,6 +66,7 @@ func kafkaClient(t *testing.T, addr string) sarama.Client {
 	config := sarama.NewConfig()
 	config.Version = sarama.V2_5_0_0
 	config.Consumer.MaxWaitTime = 10 * time.Millisecond // a fetch holds up the client's other requests
+	config.Producer.MaxMessageBytes = 32 << 20
 	config.Producer.RequiredAcks = sarama.WaitForAll
 	config.Producer.Return.Successes = true
 	config.Producer.Partitioner = sarama.NewMurmur2Partitioner
@@ -82,6 +83,7 @@ type topic struct {
 	name       string
 	partitions int32
 	policy     string
+	settings   string // further ones, name=value
 }
 
 func createTopics(t *testing.T, addr string, topics ...topic) {
@@ -92,6 +94,9 @@ func createTopics(t *testing.T, addr string, topics ...topic) {
 	}
 	for _, topic := range topics {
 		detail := &sarama.TopicDetail{NumPartitions: topic.partitions, ReplicationFactor: 1, ConfigEntries: map[string]*string{"cleanup.policy": &topic.policy}}
+		if name, value, ok := strings.Cut(topic.settings, "="); ok {
+			detail.ConfigEntries[name] = &value
+		}
 		if err := admin.CreateTopic(topic.name, detail, false); err != nil {
 			t.Fatalf("create topic %s: %v", topic.name, err)
 		}
@@ -115,10 +120,6 @@ func produce(t *testing.T, addr string, lines ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	producer, err := sarama.NewSyncProducerFromClient(kafkaClient(t, addr))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var messages []*sarama.ProducerMessage
 	for _, line := range lines {
 		m := &sarama.ProducerMessage{Topic: "shop.sales", Timestamp: at}
@@ -133,13 +134,22 @@ func produce(t *testing.T, addr string, lines ...string) {
 		m.Key, m.Value = sarama.StringEncoder(user), sarama.StringEncoder(value)
 		messages = append(messages, m)
 	}
+	send(t, addr, messages...)
+}
+
+func send(t *testing.T, addr string, messages ...*sarama.ProducerMessage) {
+	t.Helper()
+	producer, err := sarama.NewSyncProducerFromClient(kafkaClient(t, addr))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := producer.SendMessages(messages); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// consume returns the values of a topic up to its present end.
-func consume(t *testing.T, addr, topic string) (values []string) {
+// consume returns the records of a topic up to its present end.
+func consume(t *testing.T, addr, topic string) (all []*sarama.ConsumerMessage) {
 	t.Helper()
 	client := kafkaClient(t, addr)
 	partitions, err := client.Partitions(topic)
@@ -163,14 +173,14 @@ func consume(t *testing.T, addr, topic string) (values []string) {
 			t.Fatal(err)
 		}
 		for m := range part.Messages() {
-			values = append(values, string(m.Value))
+			all = append(all, m)
 			if m.Offset == end-1 {
 				break
 			}
 		}
 		part.AsyncClose()
 	}
-	return values
+	return all
 }
 
 // runningCommand is a command that runs until it is told to stop.

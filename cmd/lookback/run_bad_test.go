@@ -3,14 +3,19 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/internal/broker"
 )
 
-var sources = []topic{{"shop.ads", 3, "delete"}, {"shop.sales", 3, "delete"}}
+var sources = []topic{{"shop.ads", 3, "delete", ""}, {"shop.sales", 3, "delete", ""}}
 
 // directRules reads its streams without a repartition topic.
 func directRules(t *testing.T) string {
@@ -31,25 +36,25 @@ func TestTopicsThatDoNotFitAreExplained(t *testing.T) {
 			"topic shop.sales does not exist; create it: kafka-topics.sh --bootstrap-server $ --create --topic shop.sales --partitions 3"}},
 		"table missing": {withTable, sources, []string{
 			"topic shop.catalog does not exist; create it: kafka-topics.sh --bootstrap-server $ --create --topic shop.catalog --config cleanup.policy=compact"}},
-		"table not compacted": {withTable, append([]topic{{"shop.catalog", 1, "delete"}}, sources...), []string{
+		"table not compacted": {withTable, append([]topic{{"shop.catalog", 1, "delete", ""}}, sources...), []string{
 			"topic shop.catalog is not compacted (cleanup.policy=delete): set cleanup.policy=compact"}},
-		"source compacted": {shopRules, []topic{{"shop.ads", 3, "compact"}, {"shop.sales", 3, "compact,delete"}}, []string{
+		"source compacted": {shopRules, []topic{{"shop.ads", 3, "compact", ""}, {"shop.sales", 3, "compact,delete", ""}}, []string{
 			"topic shop.ads is compacted (cleanup.policy=compact): compaction removes events that share a record key; set cleanup.policy=delete",
 			"topic shop.sales is compacted (cleanup.policy=compact,delete)"}},
-		"sources not alike": {directRules(t), []topic{{"shop.ads", 3, "delete"}, {"shop.sales", 4, "delete"}}, []string{
+		"sources not alike": {directRules(t), []topic{{"shop.ads", 3, "delete", ""}, {"shop.sales", 4, "delete", ""}}, []string{
 			"key user reads its streams directly (partitioned_by), so their topics need the same number of partitions, but shop.ads has 3, shop.sales has 4; repartition the topics, or remove partitioned_by"}},
-		"changelog and source not alike": {directRules(t), append([]topic{{"shop.user-table", 5, "compact,delete"}}, sources...), []string{
+		"changelog and source not alike": {directRules(t), append([]topic{{"shop.user-table", 5, "compact,delete", ""}}, sources...), []string{
 			"topic shop.user-table has 5 partitions, but the inputs of key user have 3: state and input must be partitioned alike"}},
-		"changelog and repartition topic not alike": {shopRules, append([]topic{{"shop.user-repartition", 2, "delete"}, {"shop.user-table", 3, "compact,delete"}}, sources...), []string{
+		"changelog and repartition topic not alike": {shopRules, append([]topic{{"shop.user-repartition", 2, "delete", ""}, {"shop.user-table", 3, "compact,delete", ""}}, sources...), []string{
 			"topic shop.user-table has 3 partitions, but the inputs of key user have 2"}},
-		"changelog not compacted": {shopRules, append([]topic{{"shop.user-table", 3, "delete"}}, sources...), []string{
+		"changelog not compacted": {shopRules, append([]topic{{"shop.user-table", 3, "delete", ""}}, sources...), []string{
 			"topic shop.user-table is not compacted (cleanup.policy=delete): set cleanup.policy=compact,delete"}},
-		"repartition topic compacted": {shopRules, append([]topic{{"shop.user-repartition", 3, "compact"}}, sources...), []string{
+		"repartition topic compacted": {shopRules, append([]topic{{"shop.user-repartition", 3, "compact", ""}}, sources...), []string{
 			"topic shop.user-repartition is compacted (cleanup.policy=compact): compaction would remove records that are still of use; set cleanup.policy=delete"}},
-		"upserts not compacted, deltas compacted": {shopRules, append([]topic{{"shop.credit", 1, "delete"}, {"shop.credit.deltas", 1, "compact"}}, sources...), []string{
+		"upserts not compacted, deltas compacted": {shopRules, append([]topic{{"shop.credit", 1, "delete", ""}, {"shop.credit.deltas", 1, "compact", ""}}, sources...), []string{
 			"topic shop.credit is not compacted (cleanup.policy=delete): set cleanup.policy=compact",
 			"topic shop.credit.deltas is compacted"}},
-		"everything at once": {withTable, []topic{{"shop.sales", 3, "compact"}, {"shop.user-table", 9, "delete"}, {"shop.rejected", 1, "compact"}}, []string{
+		"everything at once": {withTable, []topic{{"shop.sales", 3, "compact", ""}, {"shop.user-table", 9, "delete", ""}, {"shop.rejected", 1, "compact", ""}}, []string{
 			"the topics do not fit the rules:\n",
 			"topic shop.ads does not exist", "topic shop.sales is compacted", "topic shop.catalog does not exist",
 			"topic shop.user-table is not compacted", "topic shop.user-table has 9 partitions", "topic shop.rejected is compacted"}},
@@ -76,7 +81,7 @@ func TestTopicsThatDoNotFitAreExplained(t *testing.T) {
 func TestAnExistingRepartitionTopicDecidesOnPartitions(t *testing.T) {
 	t.Parallel()
 	b := startBroker(t, broker.Config{})
-	createTopics(t, b.Addr(), append([]topic{{"shop.user-repartition", 5, "delete"}}, sources...)...)
+	createTopics(t, b.Addr(), append([]topic{{"shop.user-repartition", 5, "delete", ""}}, sources...)...)
 	rules := file(t, "rules.yaml", shopRules)
 	command(t, "", "check", "--connect", "--brokers", b.Addr(), rules).want(t, exitOK)
 	run := startCommand(t, "run", rules, "--brokers", b.Addr())
@@ -181,10 +186,90 @@ func TestNothingIsLostWhileTheBrokerIsAway(t *testing.T) {
 			wantCredits(t, b.Addr(), users)
 			run.stop().want(t, exitOK, "msg=stopped")
 			if rejected := consume(t, b.Addr(), "shop.rejected"); len(rejected) > 0 {
-				t.Errorf("%d records rejected, the first: %s", len(rejected), rejected[0])
+				t.Errorf("%d records rejected, the first: %s", len(rejected), rejected[0].Value)
 			}
 		})
 	}
+}
+
+// What replay refuses run refuses, for the same reason, and goes on. The record goes out as it came, unless no topic would
+// take it.
+func TestRunRefusesWhatReplayRefuses(t *testing.T) {
+	t.Parallel()
+	type refusal struct{ reason, message, value string }
+	b := startBroker(t, broker.Config{})
+	createTopics(t, b.Addr(), topic{"shop.ads", 3, "delete", "max.message.bytes=33554432"}, topic{"shop.sales", 3, "delete", ""})
+	rules := file(t, "rules.yaml", shopRules)
+	now, err := time.Parse(time.RFC3339, T)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[refusal]int{}
+	var messages []*sarama.ProducerMessage
+	for name, bad := range badLines() {
+		stream, record, at, err := codecs.SplitLine([]byte(bad.line))
+		if err != nil || bad.late || stream != "ad" && stream != "sale" {
+			continue
+		}
+		m := &sarama.ProducerMessage{Topic: "shop." + stream + "s", Key: sarama.StringEncoder(name), Timestamp: now}
+		if at != 0 {
+			m.Timestamp = time.UnixMicro(at)
+		}
+		if record != nil {
+			m.Value = sarama.ByteEncoder(record)
+		}
+		messages = append(messages, m)
+		r := command(t, bad.line, "replay", rules, "-")
+		refused := of(r.records(t), "shop.rejected")
+		if len(refused) != 1 {
+			t.Fatalf("%s: %d rejects in the replay", name, len(refused))
+		}
+		if len(record) > 1<<20 {
+			record = nil
+		}
+		want[refusal{bad.reason, refused[0].message(), string(record)}]++
+	}
+	messages = append(messages, &sarama.ProducerMessage{Topic: "shop.ads", Value: sarama.ByteEncoder{}, Timestamp: now})
+	want[refusal{"empty", "the record is empty", ""}]++
+
+	events := story(20)
+	produce(t, b.Addr(), events[:20]...)
+	send(t, b.Addr(), messages...)
+	produce(t, b.Addr(), events[20:]...)
+	run := startCommand(t, "run", rules, "--brokers", b.Addr())
+	run.waitFor("msg=ready", 1)
+	wantCredits(t, b.Addr(), 20)
+	eventually(t, "every bad record is rejected", func() bool { return len(consume(t, b.Addr(), "shop.rejected")) >= len(messages) })
+	run.stop().want(t, exitOK, "msg=stopped")
+	for _, m := range consume(t, b.Addr(), "shop.rejected") {
+		headers := map[string]string{}
+		for _, h := range m.Headers {
+			headers[string(h.Key)] = string(h.Value)
+		}
+		got := refusal{headers[codecs.HeaderException], headers[codecs.HeaderMessage], string(m.Value)}
+		if want[got]--; want[got] < 0 {
+			t.Errorf("run rejects, and replay does not: %s: %s: %s", got.reason, got.message, shorten(got.value))
+		}
+		if topic := headers[codecs.HeaderTopic]; topic != "shop.ads" && topic != "shop.sales" {
+			t.Errorf("rejected from topic %q", topic)
+		}
+	}
+	for r, n := range want {
+		if n > 0 {
+			t.Errorf("replay rejects, and run does not: %s: %s: %s", r.reason, r.message, shorten(r.value))
+		}
+	}
+}
+
+func TestRunRefusesABadTableFile(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, broker.Config{})
+	createTopics(t, b.Addr(), sources...)
+	missing := filepath.Join(t.TempDir(), "catalog.csv")
+	rules := file(t, "rules.yaml", catalogRules(t, fmt.Sprintf("file: %q", missing)))
+	startCommand(t, "run", rules, "--brokers", b.Addr()).end().want(t, exitFailed, "lookback: ", missing, "there is no such file")
+	writeFile(t, missing, "product,title,rank\np,P,1\np,Q,2\n")
+	startCommand(t, "run", rules, "--brokers", b.Addr()).end().want(t, exitFailed, missing+`:3: duplicate key "p" (first on line 2)`)
 }
 
 // story is an ad and a sale for each of n users.
@@ -207,10 +292,10 @@ func wantCredits(t *testing.T, addr string, n int) {
 		ID         string `json:"delta_id"`
 	}
 	rows := func(topic string) (all []row) {
-		for _, value := range consume(t, addr, topic) {
+		for _, m := range consume(t, addr, topic) {
 			var r row
-			if err := json.Unmarshal([]byte(value), &r); err != nil {
-				t.Fatalf("%s: %v: %s", topic, err, value)
+			if err := json.Unmarshal(m.Value, &r); err != nil {
+				t.Fatalf("%s: %v: %s", topic, err, m.Value)
 			}
 			all = append(all, r)
 		}
