@@ -278,22 +278,32 @@ const hexDigits = "0123456789abcdef"
 // packUUID returns the 16 bytes of a canonical lower-case UUID. Any other text keeps its own bytes, so that what comes
 // back is what went in.
 func packUUID(s string) (u [16]byte, ok bool) {
-	if s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return u, false
 	}
-	at := 0
-	for i := 0; i < 36; i += 2 {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			i++
-		}
-		hi, lo := unhex[s[i]], unhex[s[i+1]]
-		if hi|lo > 15 {
-			return u, false
-		}
-		u[at] = hi<<4 | lo
-		at++
-	}
-	return u, true
+	a, ok1 := unhex8(be32(s, 0)<<32 | be32(s, 4))
+	b, ok2 := unhex8(be32(s, 9)<<32 | be32(s, 14))
+	c, ok3 := unhex8(be32(s, 19)<<32 | be32(s, 24))
+	d, ok4 := unhex8(be32(s, 28)<<32 | be32(s, 32))
+	binary.BigEndian.PutUint64(u[:], a<<32|b)
+	binary.BigEndian.PutUint64(u[8:], c<<32|d)
+	return u, ok1 && ok2 && ok3 && ok4
+}
+
+func be32(s string, i int) uint64 {
+	return uint64(s[i])<<24 | uint64(s[i+1])<<16 | uint64(s[i+2])<<8 | uint64(s[i+3])
+}
+
+// unhex8 turns eight lower-case hexadecimal digits, one per byte of x, into their number; all eight at once, since ids
+// are the larger part of most rows.
+func unhex8(x uint64) (n uint64, ok bool) {
+	const ones = 0x0101010101010101
+	n = x&(0x0f*ones) + 9*(x>>6&ones)                      // '0' is 0x30, 'a' is 0x61
+	letters := (n + 6*ones) >> 4 & ones                    // 1 where the digit is above 9
+	ok = n&(0xf0*ones) == 0 && n+0x30*ones+39*letters == x // does it come back?
+	n = (n | n>>4) & 0x00ff00ff00ff00ff
+	n = (n | n>>8) & 0x0000ffff0000ffff
+	return (n | n>>16) & 0xffffffff, ok
 }
 
 func unpackUUID(u []byte) string {
@@ -309,16 +319,6 @@ func unpackUUID(u []byte) string {
 	}
 	return string(s[:])
 }
-
-var unhex = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 0xff
-	}
-	for i := range 16 {
-		t[hexDigits[i]] = byte(i)
-	}
-	return t
-}()
 
 // AppendField appends the encoded value of any slot, SlotID and SlotTime included.
 func (r Row) AppendField(dst []byte, slot int) []byte {

@@ -26,6 +26,7 @@ type disk struct {
 	rows   *pebble.Iterator // reads what was committed last
 	hand   int              // where eviction goes on
 	latest int64            // when the last of all rows is due
+	broken error            // why db cannot be used any more, not even closed
 }
 
 const (
@@ -52,15 +53,15 @@ var comparer = func() *pebble.Comparer {
 func (t *Table) openDisk() error {
 	opts := &pebble.Options{
 		Comparer:     comparer,
-		Logger:       quiet{},
+		Logger:       storeLog{},
 		MemTableSize: 16 << 20,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := pebble.Open(t.opts.Dir, opts)
+	db, err := openFolder(t.opts.Dir, opts)
 	if err != nil {
-		return fmt.Errorf("opening the state store %s: %w", t.opts.Dir, err)
+		return err
 	}
 	t.disk = &disk{db: db}
 	if err := t.disk.recall(t); err != nil {
@@ -69,16 +70,11 @@ func (t *Table) openDisk() error {
 	return nil
 }
 
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(f string, a ...any) {
-	panic(fmt.Sprintf("state store: "+f, a...)) // pebble: must not return
-}
-
 // recall makes the table what the disk says.
 func (d *disk) recall(t *Table) error {
+	if d.broken != nil {
+		return d.broken
+	}
 	d.closeRows()
 	d.batch = d.db.NewBatch()
 	d.hand = 0
@@ -127,6 +123,9 @@ func (d *disk) closeRows() {
 }
 
 func (d *disk) close() error {
+	if d.broken != nil {
+		return nil // said when it broke
+	}
 	d.closeRows()
 	if err := d.batch.Close(); err != nil {
 		return err
@@ -224,8 +223,12 @@ func diskMark(key []byte) []byte { return append(rowPrefix(key), markStream) }
 func (d *disk) write(t *Table, b *pebble.Batch) error {
 	value := binary.BigEndian.AppendUint64(nil, uint64(t.position))
 	value = binary.BigEndian.AppendUint64(value, uint64(d.latest))
-	if err := errors.Join(b.Set(positionKey, value, nil), b.Commit(pebble.NoSync)); err != nil {
+	if err := b.Set(positionKey, value, nil); err != nil {
 		return fmt.Errorf("writing the state store: %w", err)
+	}
+	if err := guard(func() error { return b.Commit(pebble.NoSync) }); err != nil {
+		d.broken = &FolderError{Dir: t.opts.Dir, Cause: err}
+		return d.broken
 	}
 	d.closeRows()
 	return nil

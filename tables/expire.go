@@ -1,7 +1,6 @@
 package tables
 
 import (
-	"bytes"
 	"container/heap"
 	"encoding/binary"
 	"math"
@@ -182,34 +181,22 @@ func (t *Table) expireSmall(h *History) (n int, next int64) {
 
 func (t *Table) expireLarge(h *History) (n int, next int64) {
 	next = noDue
+	big := h.big
 	for s := range t.shape.Streams {
-		sweep := dueRows{t: t}
-		h.big.ascendStream(s, &sweep)
-		for _, r := range sweep.rows {
+		for len(big.all[s]) > 0 {
+			ref := big.all[s][0]
+			r := big.row(ref)
+			if t.due(r) >= t.meta.Watermark {
+				next = min(next, t.visit(r))
+				break
+			}
 			t.pending.expire(h, r)
-			h.big.remove(r)
+			big.removeRef(ref)
+			n++
 		}
-		if refs := h.big.all[s]; len(refs) > 0 {
-			next = min(next, t.visit(h.big.row(refs[0])))
-		}
-		n += len(sweep.rows)
 	}
-	if h.big.len()*4 < t.largeRows {
+	if big.len()*4 < t.largeRows {
 		h.shrink()
 	}
 	return n, next
-}
-
-// dueRows collects copies of the rows of a stream that are due.
-type dueRows struct {
-	t    *Table
-	rows []codecs.Row
-}
-
-func (d *dueRows) Visit(row codecs.Row) bool {
-	if d.t.due(row) >= d.t.meta.Watermark {
-		return false
-	}
-	d.rows = append(d.rows, bytes.Clone(row))
-	return true
 }

@@ -26,13 +26,14 @@ type History struct {
 // Layout of a key's block. The key follows, and then either the number of the large history (flagLarge) or the small
 // history (see small.go).
 const (
-	blkClass = 0 // the arena's
-	blkFlags = 1
-	blkRows  = 2 // uint16
-	blkLow   = 4 // uint16, where the rows begin
-	blkKey   = 6 // uint16, length of the key
-	blkDue   = 8 // int64, bucket of the scheduled expiry (see expire.go)
-	blkHead  = 16
+	blkClass = 0  // the arena's
+	blkFlags = 1  //
+	blkKey   = 2  // uint16, length of the key
+	blkDue   = 4  // int64, bucket of the scheduled expiry (see expire.go)
+	blkRows  = 12 // uint16
+	blkLow   = 14 // uint16, where the rows begin
+	blkGaps  = 16 // uint16, bytes among the rows that removed ones have left
+	blkHead  = 18
 )
 
 // Flags of a block.

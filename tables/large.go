@@ -14,13 +14,20 @@ import (
 // but for the slices themselves.
 type large struct {
 	shapes  []StreamShape
-	pages   [][]byte
-	garbage int // bytes of rows that were removed
-	size    int // bytes of rows
+	pages   []page
+	free    []uint32 // pages without rows
+	last    uint32   // the page that is being filled
+	live    int      // bytes of rows
 	ids     []index
 	all     [][]uint32 // by stream: references in the total order
 	paths   [][]pathIndex
 	scratch []byte
+}
+
+// page holds rows one behind the other. Rows leave about in the order in which they came, so pages empty as a whole.
+type page struct {
+	bytes []byte
+	live  int // bytes of the rows that have not left
 }
 
 // pathIndex finds the rows with the same values on an access path. A hash with one row refers to it; a hash with more
@@ -74,23 +81,44 @@ func (l *large) bytes() int64 {
 // row returns the row of a reference: 1 + page * pageSize + offset.
 func (l *large) row(ref uint32) codecs.Row {
 	at := ref - 1
-	page := l.pages[at/pageSize][at%pageSize:]
-	n := binary.LittleEndian.Uint32(page)
-	return page[4 : 4+n : 4+n]
+	b := l.pages[at/pageSize].bytes[at%pageSize:]
+	n := binary.LittleEndian.Uint32(b)
+	return b[4 : 4+n : 4+n]
 }
 
 func (l *large) store(row codecs.Row) uint32 {
 	need := 4 + len(row)
-	if n := len(l.pages); n == 0 || len(l.pages[n-1])+need > cap(l.pages[n-1]) {
-		l.pages = append(l.pages, make([]byte, 0, max(pageSize, need)))
+	n := uint32(len(l.pages))
+	if n == 0 || len(l.pages[l.last].bytes)+need > cap(l.pages[l.last].bytes) {
+		switch k := len(l.free); {
+		case k > 0 && need <= pageSize:
+			l.last, l.free = l.free[k-1], l.free[:k-1]
+		default:
+			l.pages = append(l.pages, page{bytes: make([]byte, 0, max(pageSize, need))})
+			l.last = n
+		}
 	}
-	n := len(l.pages) - 1
-	p := l.pages[n]
-	ref := uint32(n*pageSize+len(p)) + 1
-	p = append(binary.LittleEndian.AppendUint32(p, uint32(len(row))), row...)
-	l.pages[n] = p
-	l.size += need
+	p := &l.pages[l.last]
+	ref := l.last*pageSize + uint32(len(p.bytes)) + 1
+	p.bytes = append(binary.LittleEndian.AppendUint32(p.bytes, uint32(len(row))), row...)
+	p.live += need
+	l.live += need
 	return ref
+}
+
+// release gives back the bytes of a row.
+func (l *large) release(ref uint32, size int) {
+	number := (ref - 1) / pageSize
+	p := &l.pages[number]
+	p.live -= size
+	l.live -= size
+	if p.live == 0 && number != l.last {
+		if cap(p.bytes) > pageSize {
+			p.bytes = make([]byte, 0, pageSize)
+		}
+		p.bytes = p.bytes[:0]
+		l.free = append(l.free, number)
+	}
 }
 
 func (l *large) insert(row codecs.Row) {
@@ -170,7 +198,7 @@ func (l *large) unpost(p *pathIndex, hash, ref uint32, row codecs.Row) {
 		return
 	}
 	id := head &^ manyRows
-	list := l.drop(p.postings[id-1], row)
+	list := l.drop(p.postings[id-1], ref, row)
 	p.postings[id-1] = list
 	if len(list) == 1 {
 		p.heads.set(&pr, list[0])
@@ -179,12 +207,12 @@ func (l *large) unpost(p *pathIndex, hash, ref uint32, row codecs.Row) {
 	}
 }
 
-// drop takes a row's reference out of a list.
-func (l *large) drop(refs []uint32, row codecs.Row) []uint32 {
-	i := l.position(refs, row)
-	if i == 0 {
-		return refs[1:] // expiry takes the oldest: do not move the others
+// drop takes a row's reference out of a list. Expiry takes the oldest, and that without a search or a move.
+func (l *large) drop(refs []uint32, ref uint32, row codecs.Row) []uint32 {
+	if refs[0] == ref {
+		return refs[1:]
 	}
+	i := l.position(refs, row)
 	return slices.Delete(refs, i, i+1)
 }
 
@@ -214,19 +242,27 @@ func (l *large) latest(stream int) int64 {
 }
 
 func (l *large) remove(row codecs.Row) {
+	ref, _ := l.find(row.Stream(), row.ID())
+	l.removeRef(ref)
+}
+
+func (l *large) removeRef(ref uint32) {
+	row := l.row(ref)
 	s := row.Stream()
-	ref, pr := l.find(s, row.ID())
-	row = l.row(ref)
-	l.ids[s].remove(&pr)
-	l.all[s] = l.drop(l.all[s], row)
+	ids := &l.ids[s]
+	pr := ids.probe(hash32(row.ID()))
+	for ids.candidate(&pr) != ref {
+	}
+	ids.remove(&pr)
+	l.all[s] = l.drop(l.all[s], ref, row)
 	for i := range l.paths[s] {
 		p := &l.paths[s][i]
 		if hash, ok := l.pathHash(p, row); ok {
 			l.unpost(p, hash, ref, row)
 		}
 	}
-	l.garbage += 4 + len(row)
-	if l.garbage > pageSize && l.garbage > l.size/2 {
+	l.release(ref, 4+len(row))
+	if used := (len(l.pages) - len(l.free)) * pageSize; used > 8*pageSize && used > 4*l.live {
 		l.compact()
 	}
 }
@@ -277,15 +313,6 @@ func (l *large) descend(stream, path int, match []byte, from, to int64, v codecs
 		}
 		// Different values may share a hash, and so a posting.
 		if onPath(r, p.slots, match) && !v.Visit(r) {
-			return
-		}
-	}
-}
-
-// ascendStream visits the stream's rows in the total order.
-func (l *large) ascendStream(stream int, v codecs.Visitor) {
-	for _, ref := range l.all[stream] {
-		if !v.Visit(l.row(ref)) {
 			return
 		}
 	}

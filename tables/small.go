@@ -95,30 +95,34 @@ func (h *History) insertSmall(row codecs.Row) {
 	copy(h.blk[d+dirEntry:], h.blk[d:h.dir()+dirEntry*n])
 	binary.LittleEndian.PutUint16(h.blk[d:], uint16(low))
 	h.blk[d+2] = tagOf(row.Stream(), row.ID())
-	h.setRows(n+1, low)
+	h.setRows(n+1, low, h.gaps())
 }
 
 func (h *History) removeSmall(r codecs.Row) { h.dropSmall(h.find(r.Stream(), r.ID())) }
 
 // dropSmall takes out row i.
 func (h *History) dropSmall(i int) {
-	n := h.rows()
-	low, d := h.low(), h.dir()+dirEntry*i
-	if at := int(binary.LittleEndian.Uint16(h.blk[d:])); at == low {
-		low += h.t.rowLen(h.at(i))
+	n, d := h.rows(), h.dir()+dirEntry*i
+	low, gaps, size := h.low(), h.gaps(), h.t.rowLen(h.at(i))
+	if int(binary.LittleEndian.Uint16(h.blk[d:])) == low {
+		low += size
+	} else {
+		gaps += size
 	}
 	copy(h.blk[d:], h.blk[d+dirEntry:h.dir()+dirEntry*n])
-	h.setRows(n-1, low)
+	h.setRows(n-1, low, gaps)
 }
 
-func (h *History) low() int { return int(binary.LittleEndian.Uint16(h.blk[blkLow:])) }
+func (h *History) low() int  { return int(binary.LittleEndian.Uint16(h.blk[blkLow:])) }
+func (h *History) gaps() int { return int(binary.LittleEndian.Uint16(h.blk[blkGaps:])) }
 
 // free returns how many bytes lie between directory and rows.
 func (h *History) free() int { return h.low() - h.dir() - dirEntry*h.rows() }
 
-func (h *History) setRows(n, low int) {
+func (h *History) setRows(n, low, gaps int) {
 	binary.LittleEndian.PutUint16(h.blk[blkRows:], uint16(n))
 	binary.LittleEndian.PutUint16(h.blk[blkLow:], uint16(low))
+	binary.LittleEndian.PutUint16(h.blk[blkGaps:], uint16(gaps))
 }
 
 // create makes the key's block, with room for size bytes beside the key.
@@ -130,17 +134,13 @@ func (h *History) create(size int) {
 	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(noDue))
 	binary.LittleEndian.PutUint16(h.blk[blkKey:], uint16(len(h.key)))
 	copy(h.blk[blkHead:], h.key)
-	h.setRows(0, len(h.blk))
+	h.setRows(0, len(h.blk), 0)
 	h.t.keys.part(h.hash).insert(h.hash, h.addr)
 }
 
 // need returns how many bytes the block's content takes.
 func (h *History) need() int {
-	n := h.dir() + dirEntry*h.rows()
-	for i := range h.rows() {
-		n += h.t.rowLen(h.at(i))
-	}
-	return n
+	return h.dir() + dirEntry*h.rows() + len(h.blk) - h.low() - h.gaps()
 }
 
 // makeRoom sees to it that size bytes are free: by closing the gaps that removed rows have left, or in a larger block.
@@ -171,6 +171,15 @@ func (h *History) move(size int) {
 
 // layOut writes the rows of a block, one behind the other, to the end of another whose head and directory it has.
 func (h *History) layOut(from, to []byte) {
+	if h.gaps() == 0 {
+		shift := len(to) - len(from)
+		copy(to[h.low()+shift:], from[h.low():])
+		for d, n := h.dir(), h.rows(); n > 0; d, n = d+dirEntry, n-1 {
+			binary.LittleEndian.PutUint16(to[d:], uint16(int(binary.LittleEndian.Uint16(from[d:]))+shift))
+		}
+		h.setRows(h.rows(), h.low()+shift, 0)
+		return
+	}
 	low := len(to)
 	for i := range h.rows() {
 		d := h.dir() + dirEntry*i
@@ -180,7 +189,7 @@ func (h *History) layOut(from, to []byte) {
 		copy(to[low:], from[at:int(at)+n])
 		binary.LittleEndian.PutUint16(to[d:], uint16(low))
 	}
-	h.setRows(h.rows(), low)
+	h.setRows(h.rows(), low, 0)
 }
 
 // tighten gives back the room of a block that expiry has left half empty.
@@ -214,7 +223,7 @@ func (h *History) grow() {
 	for i := range h.rows() {
 		big.insert(h.row(i))
 	}
-	h.setRows(0, len(h.blk))
+	h.setRows(0, len(h.blk), 0)
 	h.move(h.dir() + 4)
 	h.blk[blkFlags] |= flagLarge
 	binary.LittleEndian.PutUint32(h.blk[h.dir():], h.t.addLarge(big))

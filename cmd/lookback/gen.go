@@ -33,10 +33,16 @@ func newGen() *cobra.Command {
 output or a file in the format that replay reads, or to the topics of a broker. The same flags give the same bytes.
 
 Without --rate the events are spread over a period of event time and written at once; with --rate they happen now, and
-come as fast as that.`,
+come as fast as that. What is delayed or sent twice comes within 5s then, unless a flag says otherwise, so that the
+stream ends soon after its last event.`,
 		Example: "  lookback gen --events 1000000 --out events.jsonl\n  lookback gen --rate 5000 --events 0 --brokers localhost:9092",
 		Args:    arguments(0, 0),
-		RunE:    func(c *cobra.Command, _ []string) error { return generate(c, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.config.Rate > 0 {
+				shortenDelays(c.Flags(), &f.config)
+			}
+			return generate(c, f)
+		},
 	}
 	genConfigFlags(c.Flags(), &f.config)
 	c.Flags().StringVar(&f.start, "start", "", "first event time, RFC 3339 (default 2026-01-01T00:00:00Z; with --rate, now)")
@@ -61,7 +67,21 @@ func genConfigFlags(fs *pflag.FlagSet, g *gen.Config) {
 	fs.Float64Var(&g.Disorder.Share, "disorder", g.Disorder.Share, "share of events that arrive later than they happen")
 	fs.DurationVar(&g.Disorder.Max, "disorder-max", g.Disorder.Max, "longest such delay")
 	fs.Float64Var(&g.Duplicates, "duplicates", g.Duplicates, "share of events that are sent twice")
+	fs.DurationVar(&g.ResendWithin, "resend-within", g.ResendWithin, "longest time between the two")
 	fs.Float64Var(&g.Broken, "broken", g.Broken, "share of events that come broken")
+}
+
+// pacedDelay is the longest delay of a stream in real time, where nothing else was asked for.
+const pacedDelay = 5 * time.Second
+
+// shortenDelays replaces defaults that suit a month of event time, and for which a stream in real time would go on long
+// after its last event.
+func shortenDelays(fs *pflag.FlagSet, g *gen.Config) {
+	for name, delay := range map[string]*time.Duration{"disorder-max": &g.Disorder.Max, "resend-within": &g.ResendWithin} {
+		if !fs.Changed(name) {
+			*delay = pacedDelay
+		}
+	}
 }
 
 func generate(c *cobra.Command, f genFlags) error {

@@ -1,0 +1,106 @@
+package tables
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// FolderError says that the folder of a disk table cannot be used until an operator mends it: it may not be written, is no
+// folder, is on a read-only file system or a broken disk, or there is no space left.
+type FolderError struct {
+	Dir   string
+	Cause error
+}
+
+func (e *FolderError) Error() string {
+	return fmt.Sprintf("the state folder %s cannot be used: %v", e.Dir, e.Cause)
+}
+
+func (e *FolderError) Unwrap() error { return e.Cause }
+
+// openFolder opens the store in a folder, which it creates and locks. That somebody else has the lock is no FolderError: it
+// may be about to end.
+func openFolder(dir string, opts *pebble.Options) (*pebble.DB, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, openError(dir, err)
+	}
+	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	if file := (*fs.PathError)(nil); err != nil && !errors.As(err, &file) {
+		return nil, fmt.Errorf("the state folder %s is in use, by an instance that is still stopping or by another one that was given the same folder (each needs its own): %v", dir, err)
+	}
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	opts.Lock = lock
+	var db *pebble.DB
+	err = guard(func() (err error) {
+		db, err = pebble.Open(dir, opts)
+		return err
+	})
+	// The store has a share of the lock, which it gives back when it is closed.
+	if closing := lock.Close(); err == nil && closing != nil {
+		err = errors.Join(closing, db.Close())
+	}
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	return db, nil
+}
+
+// openError returns what opening a store failed with, as a FolderError where it is one.
+func openError(dir string, err error) error {
+	for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
+		if errors.Is(err, cause) {
+			return &FolderError{Dir: dir, Cause: err}
+		}
+	}
+	return fmt.Errorf("opening the state store %s: %w", dir, err)
+}
+
+// guard calls the store, which panics where its disk fails, and returns that as an error.
+func guard(do func() error) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case runtime.Error:
+			panic(r)
+		case error:
+			err = r
+		default:
+			panic(r)
+		}
+	}()
+	return do()
+}
+
+// storeLog is the store's log: silent, but for what the store cannot go on from.
+type storeLog struct{}
+
+func (storeLog) Infof(string, ...any)  {}
+func (storeLog) Errorf(string, ...any) {}
+
+// Fatalf must not return.
+func (storeLog) Fatalf(format string, args ...any) {
+	failure := storeFailure{text: fmt.Sprintf(format, args...)}
+	for _, arg := range args {
+		if cause, ok := arg.(error); ok {
+			failure.cause = cause
+		}
+	}
+	panic(failure)
+}
+
+type storeFailure struct {
+	text  string
+	cause error // may be nil
+}
+
+func (f storeFailure) Error() string { return f.text }
+func (f storeFailure) Unwrap() error { return f.cause }
