@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/tables"
 )
 
 const (
@@ -32,8 +34,14 @@ func (g *group) Close() error {
 	return errors.Join(g.ConsumerGroup.Close(), g.client.Close())
 }
 
-// Consume runs sessions until ctx ends, which is no error, or until an error that trying again cannot mend.
+// Consume runs sessions until ctx ends, which is no error, or until an error that trying again cannot mend, which the
+// processor is told of too.
 func (g *group) Consume(ctx context.Context, topics []string, handler sarama.ConsumerGroupHandler) error {
+	g.p.failure = g.consume(ctx, topics, handler)
+	return g.p.failure
+}
+
+func (g *group) consume(ctx context.Context, topics []string, handler sarama.ConsumerGroupHandler) error {
 	var delay backoff
 	for {
 		started := time.Now()
@@ -169,6 +177,9 @@ func (e fatalError) Unwrap() error { return e.error }
 // isFatal tells errors of configuration and permission, which an operator must mend, from those that pass.
 func isFatal(err error) bool {
 	if fatal := (fatalError{}); errors.As(err, &fatal) {
+		return true
+	}
+	if folder := (*tables.FolderError)(nil); errors.As(err, &folder) {
 		return true
 	}
 	if config := sarama.ConfigurationError(""); errors.As(err, &config) {

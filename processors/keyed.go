@@ -2,6 +2,7 @@ package processors
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -146,6 +147,7 @@ func (w *keyed) handleDirect(l *keyedLane, in *input) error {
 	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
 	ev.Time = noTime
 	reject := l.cleaners[rank].clean(raw, ev)
+	reported := reject == nil || refuser(w.plan, rank) == w.key
 	if reject == nil {
 		l.buf, reject = keyOf(l.buf[:0], w.key, ev)
 	}
@@ -153,7 +155,9 @@ func (w *keyed) handleDirect(l *keyedLane, in *input) error {
 		src.observe(ev.Time, in.Timestamp, stream.MaxSkew)
 	}
 	if reject != nil {
-		w.reject(in, raw, reject)
+		if reported {
+			w.reject(in, raw, reject)
+		}
 		return nil
 	}
 	if watermark := l.engine.watermark(); watermark != noTime && ev.Time < watermark-stream.Lateness {
@@ -161,6 +165,24 @@ func (w *keyed) handleDirect(l *keyedLane, in *input) error {
 	}
 	l.arrived(raw)
 	return l.engine.acceptEvent(l.buf, ev, raw)
+}
+
+// refuser returns the key whose processor reports what is wrong with a stream's records, of several that read them
+// directly: each record is rejected once. It is nil where the stream's intake does.
+func refuser(plan *rules.Plan, rank int) *rules.Key {
+	var first *rules.Key
+	for _, k := range plan.Keys {
+		if !slices.Contains(k.Streams, rank) {
+			continue
+		}
+		if !k.Direct {
+			return nil
+		}
+		if first == nil {
+			first = k
+		}
+	}
+	return first
 }
 
 // arrived notes when a record was written, for the time that it has taken.

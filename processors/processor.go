@@ -3,6 +3,7 @@ package processors
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash"
 	"log/slog"
@@ -45,6 +46,7 @@ type processor struct {
 	consumer sarama.Consumer // reads changelogs
 
 	current   atomic.Pointer[session]
+	failure   error // of the consumer group, for good; goka's Run reports it in words of its own
 	readyOnce sync.Once
 }
 
@@ -88,9 +90,23 @@ func (p *processor) run(ctx context.Context) error {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("processor %s: %w", p.name, err)
+		return fmt.Errorf("processor %s: %w", p.name, cmp.Or(p.failure, plain(err)))
 	}
 	return nil
+}
+
+// plain returns the errors that goka has collected as one that prints on one line; goka's prints as a list.
+func plain(err error) error {
+	var list interface{ WrappedErrors() []error }
+	if !errors.As(err, &list) || len(list.WrappedErrors()) == 0 {
+		return err
+	}
+	causes := list.WrappedErrors()
+	all := plain(causes[0])
+	for _, cause := range causes[1:] {
+		all = fmt.Errorf("%w; %w", all, plain(cause))
+	}
+	return all
 }
 
 func (p *processor) connect(ctx context.Context) (err error) {

@@ -1,14 +1,22 @@
 package processors
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/lovoo/goka/multierr"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/seed-2058fbc3/lookback/tables"
 )
 
 func TestEveryRecordIsProcessedAndKept(t *testing.T) {
@@ -242,8 +250,74 @@ func TestAFatalErrorEndsTheProcessor(t *testing.T) {
 	run.log.mu.Unlock()
 	r.produce(0, 1)
 	<-run.done
-	if err := run.stop(); !errors.Is(err, errInjected) {
-		t.Errorf("run returned %v, want the callback's error", err)
+	err := run.stop()
+	if !errors.Is(err, errInjected) || !strings.HasPrefix(err.Error(), "processor "+testGroup+": record "+testInput) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("run returned %q, want the callback's error on one line", err)
+	}
+}
+
+func TestAnUnusableStateFolderEndsTheProcessor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t)
+	run := r.start(file)
+	<-run.done
+	err := run.stop()
+	if fault := (*tables.FolderError)(nil); !errors.As(err, &fault) || !errors.Is(err, syscall.ENOTDIR) {
+		t.Fatalf("run returned %v, want a folder error", err)
+	}
+	if text := err.Error(); !strings.HasPrefix(text, "processor "+testGroup+": restore table ") || !strings.Contains(text, file+"/") || strings.Contains(text, "\n") {
+		t.Errorf("the error says %q", text)
+	}
+}
+
+// A folder that is locked may be about to become free, so the partition waits for it.
+func TestALockedStateFolderIsWaitedFor(t *testing.T) {
+	r := newRig(t)
+	dir := t.TempDir()
+	other, err := tables.Open(tables.Shape{Layout: "echo"}, tables.Options{Dir: filepath.Join(dir, "0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := r.start(dir)
+	r.eventually("the other partitions are open", func() bool { return opened(run) == testPartitions-1 })
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const n = 100
+	r.produce(0, n)
+	r.eventually("everything committed", func() bool { return r.committed() == n })
+	if err := run.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.wantAll(n)
+}
+
+func TestWhatGokaCollectsPrintsOnOneLine(t *testing.T) {
+	other := errors.New("other")
+	collect := func(errs ...error) error {
+		g, _ := multierr.NewErrGroup(context.Background())
+		for _, err := range errs {
+			g.Go(func() error { return err })
+		}
+		return g.Wait().ErrorOrNil()
+	}
+	for _, err := range []error{
+		errInjected,
+		collect(errInjected),
+		collect(errInjected, other),
+		collect(collect(other), fmt.Errorf("nested: %w", collect(errInjected))),
+	} {
+		got := plain(err)
+		text := got.Error()
+		if !errors.Is(got, errInjected) || errors.Is(got, other) != errors.Is(err, other) {
+			t.Errorf("%q has lost a cause of %q", got, err)
+		}
+		if strings.Contains(text, "\n") || !strings.Contains(text, errInjected.Error()) || strings.Contains(text, "other") != errors.Is(err, other) {
+			t.Errorf("%q becomes %q", err, text)
+		}
 	}
 }
 

@@ -42,16 +42,22 @@ func checkPartitioning(ctx context.Context, plan *rules.Plan, client sarama.Clie
 			}
 		}
 	}
-	var problems Mismatches
+	samplers := make([]*sampler, len(plan.Streams))
+	errs := make([]error, len(plan.Streams))
+	var reading sync.WaitGroup
 	for rank, stream := range plan.Streams {
-		if !direct[rank] {
-			continue
+		if direct[rank] {
+			samplers[rank] = newSampler(client, stream, counts[stream.Topic])
+			reading.Go(func() { errs[rank] = samplers[rank].run(ctx) })
 		}
-		s := newSampler(client, stream, counts[stream.Topic])
-		if err := s.run(ctx); err != nil {
-			return fmt.Errorf("sample topic %s: %w", stream.Topic, err)
-		}
-		if s.astray > 0 {
+	}
+	reading.Wait()
+	var problems Mismatches
+	for rank, s := range samplers {
+		switch {
+		case errs[rank] != nil:
+			return fmt.Errorf("sample topic %s: %w", plan.Streams[rank].Topic, errs[rank])
+		case s != nil && s.astray > 0:
 			problems = append(problems, s.problem())
 		}
 	}
