@@ -155,7 +155,7 @@ func restoredKeys(t *testing.T, plan *rules.Plan, key *rules.Key, changelog []*s
 	t.Helper()
 	for n := range int32(partitions) {
 		var part []*sarama.ConsumerMessage
-		shape := tables.Shape{Streams: make([]tables.StreamShape, len(plan.Streams)), MaxTouches: key.MaxTouches}
+		shape := tables.Shape{Streams: make([]tables.StreamShape, len(plan.Streams))}
 		for _, m := range changelog {
 			if m.Partition != n {
 				continue

@@ -29,7 +29,7 @@ const (
 	testOutput     = "out"
 	testRejected   = "app.rejected"
 	testChangelog  = testGroup + "-table"
-	patience       = 30 * time.Second
+	patience       = 2 * time.Minute
 )
 
 // rig is a broker and what tests need to talk to it.

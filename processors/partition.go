@@ -54,11 +54,7 @@ func newPartition(plan *rules.Plan, key *rules.Key, t *tables.Table, emit func(c
 
 // shapeOf says what the table of a key keeps.
 func shapeOf(plan *rules.Plan, key *rules.Key) tables.Shape {
-	shape := tables.Shape{Streams: make([]tables.StreamShape, len(plan.Streams)), MaxTouches: key.MaxTouches}
-	converts := map[int]bool{}
-	for _, r := range key.Rules {
-		converts[r.Conversion] = true
-	}
+	shape := tables.Shape{Streams: make([]tables.StreamShape, len(plan.Streams))}
 	var layout []string
 	for _, rank := range key.Streams {
 		s := plan.Streams[rank]
@@ -68,7 +64,7 @@ func shapeOf(plan *rules.Plan, key *rules.Key) tables.Shape {
 		}
 		shape.Streams[rank] = tables.StreamShape{
 			Used: true, Fields: s.Kept, Paths: paths,
-			Keep: key.Retention[rank] + key.Lateness, Bounded: !converts[rank],
+			Keep: key.Retention[rank] + key.Lateness,
 		}
 		var fields []string
 		for i := range s.Kept {

@@ -24,11 +24,16 @@ import (
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
-// commitGrace is how long the commit that is under way when a session ends may take to finish.
-const commitGrace = 2 * time.Second
+const (
+	// commitGrace is how long the commit that is under way when a session ends may take to finish.
+	commitGrace = 2 * time.Second
+	// stopGrace is how long everything may take to end: that commit, leaving the groups, closing the tables.
+	stopGrace = commitGrace + time.Second
+)
 
 // Run processes a plan until ctx ends, which is no error: the commit that is under way is finished and the consumer groups
-// are left. It returns early on errors that trying again cannot mend: topics that do not fit the rules (Mismatches),
+// are left. Where that takes too long, because brokers do not answer, it is given up; what then still waits for an answer
+// keeps its tables' folders locked until the answer, or the end of the process. It returns early on errors that trying again cannot mend: topics that do not fit the rules (Mismatches),
 // missing permissions, state that other rules have written. While the broker cannot be reached it tries again, at the
 // start as well as later, and says so in the log; nothing is lost by that.
 //
@@ -36,6 +41,27 @@ const commitGrace = 2 * time.Second
 func Run(ctx context.Context, plan *rules.Plan, cfg Config) error {
 	cfg = cfg.withDefaults(func() *Stats { return NewStats(plan) })
 	r := &runtime{plan: plan, cfg: cfg, log: cfg.Logger, config: saramaConfig(cfg.ClientID)}
+	ended := make(chan error, 1)
+	go func() { ended <- r.serve(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	// A request of sarama's cannot be taken back, and may wait for its broker for a quarter of a minute, again and again.
+	overdue := time.NewTimer(stopGrace)
+	defer overdue.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-overdue.C:
+		r.log.Warn("stopping without waiting any longer for brokers that do not answer", "waited", stopGrace)
+		return nil
+	}
+}
+
+// serve is Run, for as long as that takes.
+func (r *runtime) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err := r.prepare(ctx)

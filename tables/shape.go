@@ -5,18 +5,16 @@ package tables
 
 // Shape says what a table keeps. It is derived from the rules of one key.
 type Shape struct {
-	Streams    []StreamShape // by stream rank; Used is false for the streams of other keys
-	MaxTouches int           // bounded rows per key; 0: no bound
-	Layout     string        // what the rows hold, in words; a table with another layout is refused
+	Streams []StreamShape // by stream rank; Used is false for the streams of other keys
+	Layout  string        // what the rows hold, in words; a table with another layout is refused
 }
 
 // StreamShape says how the rows of one stream are kept.
 type StreamShape struct {
-	Used    bool
-	Fields  int     // kept slots of a row
-	Paths   [][]int // slots that look-ups compare, per access path; the empty path is every row
-	Keep    int64   // microseconds: a row is due, and leaves, once the watermark is past its time + Keep
-	Bounded bool    // its rows count towards MaxTouches
+	Used   bool
+	Fields int     // kept slots of a row
+	Paths  [][]int // slots that look-ups compare, per access path; the empty path is every row
+	Keep   int64   // microseconds: a row is due, and leaves, once the watermark is past its time + Keep
 }
 
 // Options say where a table lives.

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 
@@ -29,10 +30,11 @@ type Table struct {
 	pending pending
 	expiry  expiry
 	trim    trim
-	disk    *disk  // nil: memory
-	loadErr error  // the first row that could not be loaded
-	scratch []byte // of makeRoom
-	keyBuf  []byte // of expireHash
+	disk    *disk    // nil: memory
+	loadErr error    // the first row that could not be loaded
+	marked  [][]byte // keys whose marks a restore has read
+	scratch []byte   // of makeRoom
+	keyBuf  []byte   // of expireHash
 }
 
 // MaxKey is the length of the longest key, encoded, that a table takes.
@@ -65,7 +67,7 @@ func (t *Table) reset() {
 	t.pending = pending{off: t.opts.Untracked && t.opts.Dir == ""}
 	t.expiry = newExpiry(t.shape)
 	t.trim = trim{}
-	t.loadErr = nil
+	t.loadErr, t.marked = nil, nil
 }
 
 // History moves the table's one History to key and returns it. The key must be at most MaxKey long, and stay unchanged
@@ -259,9 +261,7 @@ func (t *Table) loadMark(key, value []byte) error {
 	if t.disk != nil {
 		return t.disk.batch.Set(diskMark(key), value, nil)
 	}
-	if h := &t.current; h.open(key, hash32(key)) {
-		h.blk[blkFlags] |= flagCapped
-	}
+	t.marked = append(t.marked, bytes.Clone(key)) // the key's rows may come behind it
 	return nil
 }
 
@@ -321,6 +321,13 @@ func (t *Table) Loaded(position int64) error {
 			return err
 		}
 	}
+	for _, key := range t.marked {
+		if h := &t.current; h.open(key, hash32(key)) {
+			h.blk[blkFlags] |= flagCapped
+		}
+	}
+	t.marked = nil
+	t.current = History{t: t}
 	_, err := t.Expire()
 	return err
 }

@@ -36,7 +36,7 @@ func mustOpen(t *testing.T, s Shape, o Options) *Table {
 var testShape = Shape{
 	Layout: "test",
 	Streams: []StreamShape{
-		{Used: true, Fields: 2, Paths: [][]int{{}, {0}, {1, 0}}, Keep: 500, Bounded: true},
+		{Used: true, Fields: 2, Paths: [][]int{{}, {0}, {1, 0}}, Keep: 500},
 		{},
 		{Used: true, Fields: 1, Paths: [][]int{{0}, {codecs.SlotID}}, Keep: 900},
 	},

@@ -1,0 +1,123 @@
+package processors
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// gather collects copies of a history's rows.
+type gather struct{ rows []codecs.Row }
+
+func (g *gather) Visit(row codecs.Row) bool {
+	g.rows = append(g.rows, bytes.Clone(row))
+	return true
+}
+
+// A history that is full lets its oldest touches without credit go, each with a reject, and no row changes by that: what
+// was emitted stays what the history says.
+func TestFullHistoriesLoseNoCredit(t *testing.T) {
+	const limit = 6
+	for rule := range propertyRules {
+		t.Run(rule, func(t *testing.T) {
+			for seed := range uint64(10) {
+				rng := rand.New(rand.NewPCG(seed, 13))
+				plan := propertyPlan(t, rule, seed%2 == 0)
+				plan.Keys[0].MaxTouches = limit
+				e := newEngine(t, plan, tables.Options{LargeRows: 4})
+				rejects, accepted := 0, 0
+				e.part.emit = func(r codecs.Record) {
+					for _, h := range r.Headers {
+						if h.Key == codecs.HeaderException && string(h.Value) == reasonMaxTouches {
+							rejects++
+						}
+					}
+				}
+				for step := range 120 {
+					stream, value := randomRecord(rng, 25)
+					value = bytes.Replace(value, []byte(`"id":"`), fmt.Appendf(nil, `"id":"%d-`, step), 1) // no conflicts
+					e.accept(stream, value)
+					accepted = 0
+					for key, rows := range e.rows {
+						accepted += len(rows)
+						e.wantConsistent(seed, step, key, limit)
+					}
+				}
+				kept := 0
+				for key := range e.rows {
+					h, err := e.table.History([]byte(key))
+					if err != nil {
+						t.Fatal(err)
+					}
+					kept += h.Len()
+					if overflowed := h.Len() < len(e.rows[key]); h.Capped() != overflowed {
+						t.Errorf("seed %d: marked %t, overflowed %t", seed, h.Capped(), overflowed)
+					}
+				}
+				if rejects == 0 || rejects != accepted-kept {
+					t.Errorf("seed %d: %d rejects; %d events were accepted and %d are kept", seed, rejects, accepted, kept)
+				}
+				var log [][2][]byte
+				commitTable(t, e.table, &log)
+				again := newEngine(t, plan, tables.Options{})
+				restoreTable(t, again.table, log)
+				for key, rows := range e.rows {
+					h, err := again.table.History([]byte(key))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if overflowed := h.Len() < len(rows); h.Capped() != overflowed {
+						t.Errorf("seed %d: restored as marked %t, overflowed %t", seed, h.Capped(), overflowed)
+					}
+				}
+			}
+		})
+	}
+}
+
+// wantConsistent checks one key's history against its bound, and every conversion's row against what was emitted for it.
+func (e *engine) wantConsistent(seed uint64, step int, key string, limit int) {
+	e.t.Helper()
+	h, err := e.table.History([]byte(key))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var all gather
+	h.Ascend(&all)
+	rule := e.plan.Rules[0]
+	holders := map[string]bool{}
+	for _, row := range all.rows {
+		if row.Stream() != rule.Conversion {
+			continue
+		}
+		credit, err := e.part.credit(rule, row, h)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		if have := e.net[key+string(codecs.AppendText(nil, row.IDValue()))]; !sameCredit(have, credit) {
+			e.t.Fatalf("seed %d, step %d: the history says %+v, emitted was %+v", seed, step, credit, have)
+		}
+		w, err := e.part.eval.Winner(rule, row, h)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		for _, r := range []codecs.Row{w.Tuple.Touch, w.Tuple.Parent} {
+			if r != nil {
+				holders[identity(r)] = true
+			}
+		}
+	}
+	touches := 0
+	for _, row := range all.rows {
+		if row.Stream() != rule.Conversion && !holders[identity(row)] {
+			touches++
+		}
+	}
+	if touches > limit {
+		e.t.Fatalf("seed %d, step %d: %d touches without credit, the bound is %d", seed, step, touches, limit)
+	}
+}
