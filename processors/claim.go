@@ -22,7 +22,7 @@ type claim struct {
 }
 
 func newClaim(topic string, partition int32) *claim {
-	c := &claim{topic: topic, partition: partition, out: make(chan *sarama.ConsumerMessage), committed: -1}
+	c := &claim{topic: topic, partition: partition, out: make(chan *sarama.ConsumerMessage, claimBuffer), committed: -1}
 	c.next.Store(-1)
 	return c
 }
@@ -31,6 +31,10 @@ func (c *claim) attach(inner sarama.ConsumerGroupClaim) {
 	c.ConsumerGroupClaim = inner
 	c.attached.Store(true)
 }
+
+// claimBuffer is how many records wait between the gate and goka, and between goka's claim and its callbacks: enough that
+// goroutines do not take turns at every record, few enough that they are done with before a commit in no time.
+const claimBuffer = 128
 
 // Messages returns the records that have passed the gate.
 func (c *claim) Messages() <-chan *sarama.ConsumerMessage { return c.out }

@@ -66,6 +66,7 @@ func (p *processor) run(ctx context.Context) error {
 	g, err := goka.NewProcessor(p.brokers, graph,
 		goka.WithLogger(gokaLog{p.log}),
 		goka.WithNilHandling(goka.NilProcess),
+		goka.WithPartitionChannelSize(claimBuffer),
 		goka.WithStorageBuilder(func(_ string, partition int32) (storage.Storage, error) {
 			return gokaStorage{p, partition}, nil
 		}),

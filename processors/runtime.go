@@ -33,9 +33,11 @@ const (
 
 // Run processes a plan until ctx ends, which is no error: the commit that is under way is finished and the consumer groups
 // are left. Where that takes too long, because brokers do not answer, it is given up; what then still waits for an answer
-// keeps its tables' folders locked until the answer, or the end of the process. It returns early on errors that trying again cannot mend: topics that do not fit the rules (Mismatches),
-// missing permissions, state that other rules have written. While the broker cannot be reached it tries again, at the
-// start as well as later, and says so in the log; nothing is lost by that.
+// keeps its tables' folders locked until the answer, or the end of the process.
+//
+// It returns early on errors that trying again cannot mend: topics that do not fit the rules (Mismatches), missing
+// permissions, state that other rules have written, a state folder that cannot be used. While the broker cannot be reached
+// it tries again, at the start as well as later, and says so in the log; nothing is lost by that.
 //
 // Delivery is at least once: what was processed after the last commit before a failure is processed again.
 func Run(ctx context.Context, plan *rules.Plan, cfg Config) error {
