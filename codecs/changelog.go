@@ -90,6 +90,23 @@ func DecodeChangelogKey(b []byte) (ChangelogKey, error) {
 	return k, nil
 }
 
+// CheckKey tells whether key is that of a rule whose key has the given number of fields: as many values, none of them
+// null. Keys that come from a topic pass it before anything is kept under them.
+func CheckKey(key []byte, fields int) error {
+	at := 0
+	for range fields {
+		n, err := CheckValue(key[at:])
+		if err != nil || IsNullValue(key[at:]) {
+			return fmt.Errorf("key: %w", errCorrupt)
+		}
+		at += n
+	}
+	if at != len(key) {
+		return fmt.Errorf("key: %w", errCorrupt)
+	}
+	return nil
+}
+
 func validKey(key []byte) bool {
 	for at := 0; at < len(key); {
 		n, err := CheckValue(key[at:])

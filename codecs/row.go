@@ -133,7 +133,7 @@ func CheckRow(b []byte, fields int) error {
 		}
 		at += n
 	}
-	if at != len(b) || b[rowHeader] == tagNull {
+	if t := Row(b).Time(); at != len(b) || b[rowHeader] == tagNull || t < minTime || t > maxTime {
 		return errCorruptRow
 	}
 	return nil

@@ -2,6 +2,7 @@ package processors
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -119,13 +120,9 @@ func (w *keyed) handle(in *input) error {
 
 // handleShuffled takes a record of the repartition topic: an event that an intake has cleansed, or a watermark.
 func (w *keyed) handleShuffled(l *keyedLane, in *input) error {
-	watermark, err := codecs.DecodeShuffle(in.Value, w.layouts, &l.shuffle, &l.mark)
-	if err != nil {
-		reason := reasonMalformed
-		if errors.Is(err, codecs.ErrOtherLayout) {
-			reason = reasonOtherLayout
-		}
-		w.reject(in, &Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}, codecs.Rejectf(reason, "%v", err))
+	watermark, reject := w.decode(l, in.Key, in.Value)
+	if reject != nil {
+		w.reject(in, &Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}, reject)
 		return nil
 	}
 	if watermark {
@@ -138,6 +135,26 @@ func (w *keyed) handleShuffled(l *keyedLane, in *input) error {
 	l.raw.Origin.Topic = w.plan.Streams[l.shuffle.Row.Stream()].Topic
 	l.arrived(&l.raw)
 	return l.engine.accept(in.Key, l.shuffle.Row, &l.raw)
+}
+
+// decode reads a record of the repartition topic into the lane. An event must be one that this key's history can take and
+// its changelog give back: what goes in here is not looked at again before the next restore.
+func (w *keyed) decode(l *keyedLane, key, value []byte) (watermark bool, reject *codecs.Reject) {
+	watermark, err := codecs.DecodeShuffle(value, w.layouts, &l.shuffle, &l.mark)
+	if err == nil && !watermark {
+		if rank := l.shuffle.Row.Stream(); w.key.Slots[rank] == nil {
+			err = fmt.Errorf("stream %d is not one of this key: %w", rank, codecs.ErrOtherLayout)
+		} else if err = codecs.CheckKey(key, len(w.key.Fields)); err == nil && len(key) > tables.MaxKey {
+			err = fmt.Errorf("the key takes %d bytes, the limit is %d", len(key), tables.MaxKey)
+		}
+	}
+	switch {
+	case errors.Is(err, codecs.ErrOtherLayout):
+		return false, codecs.Rejectf(reasonOtherLayout, "%v", err)
+	case err != nil:
+		return false, codecs.Rejectf(reasonMalformed, "%v", err)
+	}
+	return watermark, nil
 }
 
 // handleDirect takes a record of a stream's own topic.

@@ -62,6 +62,12 @@ var propertyRules = map[string]string{
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: c, within: 9us}, B: {touch: i, within: 6us}}
     select: {n: c.n}`,
+	"mediamath, clicks long after": `
+    preset: mediamath
+    click_after_conversion: allow
+    max_gap: 18us
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 3us}, B: {touch: i, within: 3us}}`,
 }
 
 func propertyPlan(t testing.TB, rule string, unattributed bool) *rules.Plan {

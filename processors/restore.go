@@ -105,8 +105,26 @@ func (s *session) restoreOnce(st *store) error {
 	if err := s.work.open(st.partition, st.table); err != nil {
 		return err
 	}
+	if err := s.announce(st); err != nil {
+		return err
+	}
 	close(st.ready)
 	s.noteReady()
+	return nil
+}
+
+// announce writes to the changelog what opening has changed, before the first event: the jump of the row versions. Were it
+// written with the first commit only, two failures in a row would give the same versions to different rows.
+func (s *session) announce(st *store) error {
+	if !st.table.Dirty() {
+		return nil
+	}
+	st.table.Changes(func(key, value []byte) {
+		s.outbox.Add(codecs.Record{Topic: s.p.changelog, Partition: st.partition, Key: key, Value: value})
+	})
+	if err := s.outbox.Flush(s.ctx); err != nil {
+		return fmt.Errorf("announce the opening of partition %d: %w", st.partition, err)
+	}
 	return nil
 }
 

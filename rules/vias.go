@@ -27,7 +27,7 @@ func (r *ruleInfo) resolve(slots []map[ref]int) {
 		for _, touch := range info.touches {
 			via := r.via(info.class, touch, slots)
 			info.class.Vias = append(info.class.Vias, via)
-			r.retention(info.class, via)
+			r.retention(via, info.class.Within)
 		}
 	}
 }
@@ -119,20 +119,27 @@ func (r *ruleInfo) paths(v *Via) {
 	v.ParentOfBoth = k.path(v.Parent, join(right(v.ConvParent), right(v.TouchParent)))
 }
 
-// retention keeps each event for as long as another that comes in time can make a pair with it.
-func (r *ruleInfo) retention(c *Class, v *Via) {
+// retention keeps each event for as long as another that comes in time can make a pair with it, or change the row of a
+// conversion that it is a candidate of: what such a row was is evaluated again, so a conversion that is kept for touches
+// after it keeps the candidates of all classes with it.
+func (r *ruleInfo) retention(v *Via, within int64) {
 	k, gap := r.rule.Key, r.rule.MaxGap
-	k.retain(v.Touch, c.Within)
-	if v.AllowAfter {
-		k.retain(r.rule.Conversion, gap)
+	open := int64(0) // how long after it a conversion's row can change
+	if r.touchedAfter() {
+		open = gap
 	}
+	k.retain(r.rule.Conversion, open)
+	k.retain(v.Touch, within+open)
 	switch {
 	case v.Parent < 0:
-	case !v.AnchorParent:
-		k.retain(v.Parent, gap+c.Within)
-	case v.AllowAfter:
-		k.retain(v.Parent, max(c.Within, gap))
+	case v.AnchorParent:
+		k.retain(v.Parent, within+open)
 	default:
-		k.retain(v.Parent, c.Within)
+		k.retain(v.Parent, gap+within+open)
 	}
+}
+
+// touchedAfter tells whether a touch after the conversion may get its credit.
+func (r *ruleInfo) touchedAfter() bool {
+	return slices.ContainsFunc(r.classes, func(info *classInfo) bool { return info.class.After })
 }
