@@ -31,7 +31,6 @@ func expiryPlan(t testing.TB, rule string, lateness [4]int64) *rules.Plan {
 type expiringEngine struct {
 	*engine
 	latest   []int64 // by stream
-	accepted int     // different rows
 	versions map[string]int64
 }
 
