@@ -39,16 +39,8 @@ type reached struct {
 	row  codecs.Row // as it will be
 }
 
-// versionSkip is how far the row versions jump when a table is opened again: further than what one commit interval can
-// have emitted before a crash, whose versions are not known.
-const versionSkip = 1 << 20
-
 // newPartition returns the processor over a table, which must be restored. emit takes over the records' slices.
 func newPartition(plan *rules.Plan, key *rules.Key, t *tables.Table, emit func(codecs.Record), stats *Stats) *partition {
-	if m := *t.Meta(); m.Accepted > 0 {
-		m.Accepted += versionSkip
-		t.SetMeta(m)
-	}
 	return &partition{plan: plan, key: key, table: t, emit: emit, stats: stats, eval: rules.NewEvaluator(plan)}
 }
 

@@ -102,10 +102,10 @@ func (s *session) restoreOnce(st *store) error {
 	if err := st.table.Loaded(st.barrier + 1); err != nil {
 		return err
 	}
-	if err := s.work.open(st.partition, st.table); err != nil {
+	if err := s.skipVersions(st); err != nil {
 		return err
 	}
-	if err := s.announce(st); err != nil {
+	if err := s.work.open(st.partition, st.table); err != nil {
 		return err
 	}
 	close(st.ready)
@@ -113,17 +113,24 @@ func (s *session) restoreOnce(st *store) error {
 	return nil
 }
 
-// announce writes to the changelog what opening has changed, before the first event: the jump of the row versions. Were it
-// written with the first commit only, two failures in a row would give the same versions to different rows.
-func (s *session) announce(st *store) error {
-	if !st.table.Dirty() {
+// versionSkip is how far the row versions jump when a table comes into service again: further than what one commit
+// interval can have emitted before a failure, whose versions are not known.
+const versionSkip = 1 << 20
+
+// skipVersions makes the versions jump, and the jump durable before the first event: were it written with the first
+// commit only, two failures in a row would give one version to different rows.
+func (s *session) skipVersions(st *store) error {
+	m := *st.table.Meta()
+	if m.Accepted == 0 {
 		return nil
 	}
+	m.Accepted += versionSkip
+	st.table.SetMeta(m)
 	st.table.Changes(func(key, value []byte) {
 		s.outbox.Add(codecs.Record{Topic: s.p.changelog, Partition: st.partition, Key: key, Value: value})
 	})
 	if err := s.outbox.Flush(s.ctx); err != nil {
-		return fmt.Errorf("announce the opening of partition %d: %w", st.partition, err)
+		return fmt.Errorf("write the state of partition %d: %w", st.partition, err)
 	}
 	return nil
 }
