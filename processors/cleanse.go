@@ -107,9 +107,9 @@ func keyOf(dst []byte, k *rules.Key, ev *codecs.Event) ([]byte, *codecs.Reject) 
 
 // rejected returns the record that tells of a reject. rule is empty where no rule in particular refused the record.
 func rejected(app string, raw *Raw, r *codecs.Reject, rule string) codecs.Record {
-	topic := app + ".rejected"
+	topic := RejectedTopic(app)
 	if r.Reason == reasonLate {
-		topic = app + ".late"
+		topic = LateTopic(app)
 	}
 	return codecs.Record{
 		Topic: topic, Partition: -1, Key: raw.Key, Value: raw.Value,
