@@ -81,9 +81,7 @@ func (s *session) flushTables(ctx context.Context) error {
 			continue
 		}
 		dirty = append(dirty, st)
-		st.table.Changes(func(key, value []byte) {
-			s.outbox.Add(codecs.Record{Topic: s.p.changelog, Partition: st.partition, Key: key, Value: value})
-		})
+		s.queueChanges(st)
 	}
 	if len(dirty) == 0 {
 		return nil
@@ -101,6 +99,13 @@ func (s *session) flushTables(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// queueChanges puts what has changed in a table since its last commit into the outbox.
+func (s *session) queueChanges(st *store) {
+	st.table.Changes(func(key, value []byte) {
+		s.outbox.Add(codecs.Record{Topic: s.p.changelog, Partition: st.partition, Key: key, Value: value})
+	})
 }
 
 // commitOffsets commits the claims that have moved, under the session's generation: a member that the group has given up

@@ -110,13 +110,8 @@ func TestExpiryLosesNothingThatAnAcceptedEventNeeds(t *testing.T) {
 	if testing.Short() {
 		rounds = 4
 	}
-	stores := map[string]func() tables.Options{
-		"memory":  func() tables.Options { return tables.Options{} },
-		"indexed": func() tables.Options { return tables.Options{LargeRows: 2} },
-		"disk":    func() tables.Options { return tables.Options{Dir: t.TempDir(), CacheBytes: 1, LargeRows: 5} },
-	}
 	for rule := range propertyRules {
-		for store, options := range stores {
+		for store, options := range propertyStores(t) {
 			t.Run(rule+", "+store, func(t *testing.T) {
 				n := rounds
 				if store == "disk" {

@@ -201,18 +201,22 @@ type arrival struct {
 	value  []byte
 }
 
+// propertyStores are the ways a table can live, with limits that random histories reach.
+func propertyStores(t *testing.T) map[string]func() tables.Options {
+	return map[string]func() tables.Options{
+		"memory":  func() tables.Options { return tables.Options{} },
+		"indexed": func() tables.Options { return tables.Options{LargeRows: 2} },
+		"disk":    func() tables.Options { return tables.Options{Dir: t.TempDir(), CacheBytes: 1, LargeRows: 5} },
+	}
+}
+
 func TestEveryPrefixEqualsBatch(t *testing.T) {
 	rounds := uint64(60)
 	if testing.Short() {
 		rounds = 5
 	}
-	stores := map[string]func() tables.Options{
-		"memory":  func() tables.Options { return tables.Options{} },
-		"indexed": func() tables.Options { return tables.Options{LargeRows: 2} },
-		"disk":    func() tables.Options { return tables.Options{Dir: t.TempDir(), CacheBytes: 1, LargeRows: 5} },
-	}
 	for rule := range propertyRules {
-		for store, options := range stores {
+		for store, options := range propertyStores(t) {
 			t.Run(rule+", "+store, func(t *testing.T) {
 				n := rounds
 				if store == "disk" {

@@ -122,15 +122,6 @@ func (r *Replay) watermark(k *rules.Key) int64 {
 	return w
 }
 
-// State returns how many keys the replay holds, and in how many bytes.
-func (r *Replay) State() (keys int, bytes int64) {
-	for _, k := range r.keys {
-		keys += k.partition.table.Keys()
-		bytes += k.partition.table.Bytes()
-	}
-	return keys, bytes
-}
-
 // Close frees the tables.
 func (r *Replay) Close() error {
 	for _, k := range r.keys {

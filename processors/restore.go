@@ -126,9 +126,7 @@ func (s *session) skipVersions(st *store) error {
 	}
 	m.Accepted += versionSkip
 	st.table.SetMeta(m)
-	st.table.Changes(func(key, value []byte) {
-		s.outbox.Add(codecs.Record{Topic: s.p.changelog, Partition: st.partition, Key: key, Value: value})
-	})
+	s.queueChanges(st)
 	if err := s.outbox.Flush(s.ctx); err != nil {
 		return fmt.Errorf("write the state of partition %d: %w", st.partition, err)
 	}
