@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/seed-2058fbc3/lookback/processors"
@@ -69,45 +67,8 @@ func (r *rig) startReady(plan *rules.Plan, name string) *instance {
 // settle waits until an app has committed all that its inputs hold, and what follows from it: then its outputs are there.
 func (r *rig) settle(plan *rules.Plan) {
 	r.t.Helper()
-	for _, stage := range processors.Stages(plan) {
-		for _, topic := range stage.Topics {
-			var ends map[int32]int64
-			r.await("the ends of "+topic, func() (bool, error) {
-				var err error
-				ends, err = r.ends(topic)
-				return err == nil, err
-			})
-			r.await(fmt.Sprintf("group %s at the end of %s", stage.Group, topic), func() (bool, error) {
-				got, err := r.committed(stage.Group, topic)
-				if err != nil {
-					return false, err
-				}
-				for n, end := range ends {
-					if got[n] < end {
-						return false, fmt.Errorf("partition %d is at %d of %d", n, got[n], end)
-					}
-				}
-				return true, nil
-			})
-		}
-	}
-}
-
-// committed returns a group's offsets in a topic; partitions without one are left out.
-func (r *rig) committed(group, topic string) (map[int32]int64, error) {
-	numbers, err := r.client.Partitions(topic)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := r.admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: numbers})
-	if err != nil {
-		return nil, errors.Join(err, r.client.RefreshCoordinator(group))
-	}
-	offsets := map[int32]int64{}
-	for _, n := range numbers {
-		if block := resp.GetBlock(topic, n); block != nil && block.Offset > 0 {
-			offsets[n] = block.Offset
-		}
-	}
-	return offsets, nil
+	r.await("nothing is left to be done", func() (bool, error) {
+		lag, err := processors.Lag(plan, r.client)
+		return lag == 0, err
+	})
 }

@@ -5,16 +5,13 @@ package e2e
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -223,59 +220,7 @@ func (r *rig) awaitGrowth(topic string, beyond int64) {
 // read returns what topics hold now, one after the other, in the order of each partition.
 func (r *rig) read(topics ...string) []*sarama.ConsumerMessage {
 	r.t.Helper()
-	consumer, err := sarama.NewConsumerFromClient(r.client)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer consumer.Close()
-	// A reader needs a while to begin and to end, so they do it together.
-	parts, failures := make([][]*sarama.ConsumerMessage, len(topics)*partitions), make([]error, len(topics)*partitions)
-	var reading sync.WaitGroup
-	for i, topic := range topics {
-		ends, err := r.ends(topic)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		for n := range int32(partitions) {
-			at := i*partitions + int(n)
-			reading.Go(func() {
-				if parts[at], failures[at] = r.readPartition(consumer, topic, n, ends[n]); failures[at] != nil {
-					failures[at] = fmt.Errorf("read %s/%d up to %d: %w", topic, n, ends[n], failures[at])
-				}
-			})
-		}
-	}
-	reading.Wait()
-	if err := errors.Join(failures...); err != nil {
-		r.t.Fatal(err)
-	}
-	return slices.Concat(parts...)
-}
-
-func (r *rig) readPartition(consumer sarama.Consumer, topic string, n int32, end int64) ([]*sarama.ConsumerMessage, error) {
-	start, err := r.client.GetOffset(topic, n, sarama.OffsetOldest)
-	if err != nil || start >= end {
-		return nil, err
-	}
-	part, err := consumer.ConsumePartition(topic, n, start)
-	if err != nil {
-		return nil, err
-	}
-	defer part.Close()
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
-	var all []*sarama.ConsumerMessage
-	for {
-		select {
-		case m := <-part.Messages():
-			all = append(all, m)
-			if m.Offset >= end-1 {
-				return all, nil
-			}
-		case <-timeout.C:
-			return nil, fmt.Errorf("the end has not come after %s and %d records", patience, len(all))
-		}
-	}
+	return kafkatest.Read(r.t, r.addrs, topics...)
 }
 
 // readOutputs reads topics that an app writes, whose records carry the time of writing: with that of an old event, the

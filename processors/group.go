@@ -191,6 +191,8 @@ func isFatal(err error) bool {
 		sarama.ErrGroupAuthorizationFailed,
 		sarama.ErrTopicAuthorizationFailed,
 		sarama.ErrClusterAuthorizationFailed,
+		sarama.ErrTransactionalIDAuthorizationFailed,
+		sarama.ErrFencedInstancedId,
 		sarama.ErrInconsistentGroupProtocol,
 		sarama.ErrInvalidGroupId,
 		sarama.ErrInvalidSessionTimeout,

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/internal/kafkatest"
 	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
@@ -38,6 +39,21 @@ type rig struct {
 	cluster *kfake.Cluster
 	client  sarama.Client
 	log     *slog.Logger
+
+	transactional string // id of the producers of the processors that it starts; "": at least once
+}
+
+// eachDelivery runs a test under each kind of delivery, with a function that makes its rigs.
+func eachDelivery(t *testing.T, test func(t *testing.T, newRig func(t *testing.T) *rig)) {
+	for delivery, id := range map[string]string{rules.AtLeastOnce: "", rules.ExactlyOnce: testGroup + ".test"} {
+		t.Run(delivery, func(t *testing.T) {
+			test(t, func(t *testing.T) *rig {
+				r := newRig(t)
+				r.transactional = id
+				return r
+			})
+		})
+	}
 }
 
 func newRig(t *testing.T) *rig {
@@ -97,11 +113,7 @@ func (r *rig) produce(from, to int) {
 // write writes records and waits until they are acknowledged.
 func (r *rig) write(records ...codecs.Record) {
 	r.t.Helper()
-	box, err := newOutbox(r.client, testRejected, "")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer box.Close()
+	box := r.outbox()
 	for _, record := range records {
 		box.Add(record)
 	}
@@ -113,37 +125,7 @@ func (r *rig) write(records ...codecs.Record) {
 // read returns the records of a topic up to its present end.
 func (r *rig) read(topic string) []*sarama.ConsumerMessage {
 	r.t.Helper()
-	consumer, err := sarama.NewConsumerFromClient(r.client)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer consumer.Close()
-	var all []*sarama.ConsumerMessage
-	for n := range int32(testPartitions) {
-		oldest, err := r.client.GetOffset(topic, n, sarama.OffsetOldest)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		end, err := r.client.GetOffset(topic, n, sarama.OffsetNewest)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if oldest == end {
-			continue
-		}
-		part, err := consumer.ConsumePartition(topic, n, oldest)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		for m := range part.Messages() {
-			all = append(all, m)
-			if m.Offset == end-1 {
-				break
-			}
-		}
-		closeConsumer(part)
-	}
-	return all
+	return kafkatest.Read(r.t, r.cluster.ListenAddrs(), topic)
 }
 
 // values returns how often each value stands in the topic, without tombstones.
@@ -209,6 +191,7 @@ func (r *rig) start(dir string, options ...func(*processor)) *running {
 		name: testGroup, topics: []string{testInput}, partitions: testPartitions,
 		changelog: testChangelog, rejected: testRejected,
 		config: testConfig(), brokers: r.cluster.ListenAddrs(),
+		transactional: r.transactional, records: 50_000,
 		interval: 10 * time.Millisecond, trimming: time.Hour, grace: 2 * time.Second,
 		log: r.log, stats: NewStats(&rules.Plan{}), onReady: func() {},
 	}
@@ -257,6 +240,11 @@ func (r *rig) wantAll(n int) {
 	}
 	if len(counts) != n {
 		r.t.Errorf("%d different records in the output, want %d", len(counts), n)
+	}
+	for value, times := range counts {
+		if r.transactional != "" && times != 1 {
+			r.t.Fatalf("record %s is in the output %d times", value, times)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package processors
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -72,7 +74,7 @@ func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*table
 		sources = append(sources, src)
 		w.lanes[n] = &intakeLane{cleaner: newCleanser(plan, stream, dims), source: src}
 	}
-	return w, recallTimes(s.p.client, s.p.name, stream.Topic, sources)
+	return w, recallTimes(s.ctx, s.p.client, s.p.name, stream.Topic, sources)
 }
 
 func (w *intake) open(partition int32, _ *tables.Table) error { return nil }
@@ -169,20 +171,32 @@ func originOf(in *input) codecs.Origin {
 	return codecs.Origin{Topic: in.Topic, Partition: in.Partition, Offset: in.Offset, Timestamp: in.Timestamp}
 }
 
-// recallTimes gives the sources of one topic the times that were committed with their offsets.
-func recallTimes(client sarama.Client, group, topic string, sources []*source) error {
+// recallTimes gives the sources of one topic the times that were committed with their offsets. It waits for transactions of
+// the group that are open, whose offsets the session's claims will begin at.
+func recallTimes(ctx context.Context, client sarama.Client, group, topic string, sources []*source) error {
+	if len(sources) == 0 {
+		return nil
+	}
+	var delay backoff
+	for {
+		err := fetchTimes(client, group, topic, sources)
+		if !errors.Is(err, sarama.ErrUnstableOffsetCommit) || !sleep(ctx, delay.next()) {
+			return err
+		}
+	}
+}
+
+func fetchTimes(client sarama.Client, group, topic string, sources []*source) error {
 	var partitions []int32
 	for _, src := range sources {
 		partitions = append(partitions, src.id.partition)
-	}
-	if len(partitions) == 0 {
-		return nil
 	}
 	coordinator, err := client.Coordinator(group)
 	if err != nil {
 		return fmt.Errorf("read committed times: %w", err)
 	}
 	req := sarama.NewOffsetFetchRequest(client.Config().Version, group, map[string][]int32{topic: partitions})
+	req.RequireStable = true
 	resp, err := coordinator.FetchOffset(req)
 	if err != nil {
 		_ = coordinator.Close() // so that the next attempt dials again

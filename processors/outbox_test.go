@@ -11,15 +11,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/processors/producer"
 )
 
 func (r *rig) outbox() *outbox {
 	r.t.Helper()
-	box, err := newOutbox(r.client, testRejected, testChangelog)
+	p := producer.New(r.client, producer.Config{Tracked: testChangelog, Logger: r.log})
+	r.t.Cleanup(p.Close)
+	box, err := newOutbox(context.Background(), r.client, p, testRejected, testChangelog)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(box.Close)
 	return box
 }
 
@@ -147,26 +149,5 @@ func TestOutboxKeepsItsFirstError(t *testing.T) {
 	}
 	if got := r.values(testChangelog); len(got) > 0 {
 		t.Error("a record was written after an error")
-	}
-}
-
-func TestOutboxLimitsWhatIsPending(t *testing.T) {
-	r := newRig(t)
-	box := r.outbox()
-	value := bytes.Repeat([]byte("x"), 100<<10)
-	for range 3 * maxPendingBytes / len(value) {
-		box.Add(codecs.Record{Topic: testOutput, Partition: -1, Value: value})
-		box.mu.Lock()
-		pending := box.bytes
-		box.mu.Unlock()
-		if pending > maxPendingBytes+2*len(value) {
-			t.Fatalf("%d bytes are pending, the limit is %d", pending, maxPendingBytes)
-		}
-	}
-	if err := box.Flush(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if !box.Empty() {
-		t.Error("not empty after a flush")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/lovoo/goka/storage"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/processors/producer"
 )
 
 // processor is one goka processor and what outlives its sessions.
@@ -33,7 +34,9 @@ type processor struct {
 	deleteRecords func(topic string, below map[int32]int64) error // nil: nothing is trimmed
 	stores        *stores                                         // nil without state
 	newWork       func(s *session) (work, error)
+	transactional string        // id of the producer's transactions; "" under at-least-once delivery
 	interval      time.Duration // between commits
+	records       int64         // from which a commit comes early
 	trimming      time.Duration // between deletions of what is of no use any more
 	grace         time.Duration // for the commit that is under way when a session ends
 	log           *slog.Logger
@@ -41,7 +44,8 @@ type processor struct {
 	onReady       func()
 
 	// While it runs. Broker connections answer in order, so what waits for records must not share one with what commits.
-	client   sarama.Client   // produces and commits
+	client   sarama.Client // produces and commits
+	producer *producer.Producer
 	reader   sarama.Client   // of consumer
 	consumer sarama.Consumer // reads changelogs
 
@@ -114,6 +118,12 @@ func (p *processor) connect(ctx context.Context) (err error) {
 	if p.client, err = connect(ctx, p.brokers, p.config, p.log); err != nil {
 		return err
 	}
+	p.producer = producer.New(p.client, producer.Config{
+		TransactionalID:    p.transactional,
+		TransactionTimeout: transactionTimeout,
+		Tracked:            p.changelog,
+		Logger:             p.log,
+	})
 	if p.reader, err = connect(ctx, p.brokers, p.config, p.log); err == nil {
 		p.consumer, err = sarama.NewConsumerFromClient(p.reader)
 	}
@@ -147,7 +157,12 @@ func (p *processor) awaitTopics(ctx context.Context) error {
 	return nil
 }
 
+// transactionTimeout is after how long a coordinator aborts a transaction that nobody ends. Readers wait for no longer than
+// that for what a crash has left open.
+const transactionTimeout = 10 * time.Second
+
 func (p *processor) disconnect() {
+	p.producer.Close()
 	// Nobody waits for what these might still have to say.
 	if p.consumer != nil {
 		_ = p.consumer.Close()

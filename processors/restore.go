@@ -7,7 +7,6 @@ import (
 
 	"github.com/IBM/sarama"
 
-	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
@@ -15,30 +14,6 @@ const progressInterval = 5 * time.Second
 
 // errRebuild says that a local table does not belong to the changelog as it is now.
 var errRebuild = errors.New("the local table does not fit the changelog")
-
-// barriers writes a record into the changelog of every assigned partition and returns their offsets. A table is restored
-// when it has read its barrier: whatever was written before, by whomever, is then in it. (The end that the broker reports
-// says less: below it may be transactions that are still open, and the last offset may be a marker that nobody is ever
-// given.) A barrier is a tombstone, so that compaction removes it.
-func (s *session) barriers() (map[int32]int64, error) {
-	offsets := map[int32]int64{}
-	assigned := s.assigned()
-	key := codecs.AppendBarrierKey(nil, s.p.config.ClientID)
-	for _, n := range assigned {
-		s.outbox.Add(codecs.Record{Topic: s.p.changelog, Partition: n, Key: key})
-	}
-	if err := s.outbox.Flush(s.ctx); err != nil {
-		return nil, fmt.Errorf("write barriers to %s: %w", s.p.changelog, err)
-	}
-	for _, n := range assigned {
-		next, ok := s.outbox.Acked(n)
-		if !ok {
-			return nil, fmt.Errorf("write barriers to %s: no offset was returned for partition %d", s.p.changelog, n)
-		}
-		offsets[n] = next - 1
-	}
-	return offsets, nil
-}
 
 // restore begins to bring a partition's table up to its barrier and into service, in the background: goka sets up all
 // partitions before it lets any claim start, and the gate keeps this one's waiting. The end of the session stops it.
@@ -110,26 +85,6 @@ func (s *session) restoreOnce(st *store) error {
 	}
 	close(st.ready)
 	s.noteReady()
-	return nil
-}
-
-// versionSkip is how far the row versions jump when a table comes into service again: further than what one commit
-// interval can have emitted before a failure, whose versions are not known.
-const versionSkip = 1 << 20
-
-// skipVersions makes the versions jump, and the jump durable before the first event: were it written with the first
-// commit only, two failures in a row would give one version to different rows.
-func (s *session) skipVersions(st *store) error {
-	m := *st.table.Meta()
-	if m.Accepted == 0 {
-		return nil
-	}
-	m.Accepted += versionSkip
-	st.table.SetMeta(m)
-	s.queueChanges(st)
-	if err := s.outbox.Flush(s.ctx); err != nil {
-		return fmt.Errorf("write the state of partition %d: %w", st.partition, err)
-	}
 	return nil
 }
 

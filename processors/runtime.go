@@ -39,7 +39,8 @@ const (
 // permissions, state that other rules have written, a state folder that cannot be used. While the broker cannot be reached
 // it tries again, at the start as well as later, and says so in the log; nothing is lost by that.
 //
-// Delivery is at least once: what was processed after the last commit before a failure is processed again.
+// What delivery is exactly once commits inputs, state and outputs of an interval in one transaction. Under at-least-once
+// delivery what was processed after the last commit before a failure is processed again.
 func Run(ctx context.Context, plan *rules.Plan, cfg Config) error {
 	cfg = cfg.withDefaults(func() *Stats { return NewStats(plan) })
 	r := &runtime{plan: plan, cfg: cfg, log: cfg.Logger, config: saramaConfig(cfg.ClientID)}
@@ -66,8 +67,11 @@ func Run(ctx context.Context, plan *rules.Plan, cfg Config) error {
 func (r *runtime) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err := r.prepare(ctx)
-	if err == nil {
+	var err error
+	if r.instance, err = instanceName(r.plan.Settings, r.plan.App); err != nil {
+		return err
+	}
+	if err = r.prepare(ctx); err == nil {
 		err = r.run(ctx)
 	}
 	if r.client != nil {
@@ -85,14 +89,15 @@ func isCancelled(err error) bool {
 
 // runtime is one call of Run.
 type runtime struct {
-	plan   *rules.Plan
-	cfg    Config
-	log    *slog.Logger
-	config *sarama.Config
-	client sarama.Client // for questions; processors have their own
-	admin  sarama.ClusterAdmin
-	counts map[string]int32 // partitions by topic
-	dims   []*tables.Dimension
+	plan     *rules.Plan
+	cfg      Config
+	log      *slog.Logger
+	config   *sarama.Config
+	client   sarama.Client // for questions; processors have their own
+	admin    sarama.ClusterAdmin
+	instance string           // names this instance in transactional ids
+	counts   map[string]int32 // partitions by topic
+	dims     []*tables.Dimension
 }
 
 // prepare connects, checks topics and loads the dimension tables.
@@ -217,12 +222,23 @@ func (r *runtime) processor(group string, topics ...string) *processor {
 		config:        r.config,
 		brokers:       r.plan.Settings.Brokers,
 		deleteRecords: r.admin.DeleteRecords,
+		transactional: r.transactional(group),
 		interval:      r.plan.Settings.CommitInterval,
+		records:       int64(r.plan.Settings.CommitRecords),
 		trimming:      trimInterval,
 		grace:         commitGrace,
 		log:           r.log,
 		stats:         r.cfg.Stats,
 	}
+}
+
+// transactional returns the transactional id of a group's producer in this instance: the same after a restart where the
+// instance has a lasting name, so that its own leftovers are aborted at once.
+func (r *runtime) transactional(group string) string {
+	if r.plan.Settings.Delivery != rules.ExactlyOnce {
+		return ""
+	}
+	return group + "." + r.instance
 }
 
 func (r *runtime) intakeProcessor(stream *rules.Stream, targets []target) *processor {

@@ -20,226 +20,223 @@ import (
 )
 
 func TestEveryRecordIsProcessedAndKept(t *testing.T) {
-	r := newRig(t)
-	const n = 5000
-	r.produce(0, n)
-	run := r.start("")
-	r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == n })
-	if err := run.stop(); err != nil {
-		t.Fatal(err)
-	}
-	r.wantAll(n)
-	if got := r.committed(); got != n {
-		t.Errorf("offsets committed up to %d, want %d", got, n)
-	}
-	for v, times := range run.log.handled {
-		if times != 1 {
-			t.Fatalf("record %s was handled %d times without any failure", v, times)
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
+		r := newRig(t)
+		const n = 5000
+		r.produce(0, n)
+		run := r.start("")
+		r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == n })
+		if err := run.stop(); err != nil {
+			t.Fatal(err)
 		}
-	}
-	r.wantTable(n)
+		r.wantAll(n)
+		if got := r.committed(); got != n {
+			t.Errorf("offsets committed up to %d, want %d", got, n)
+		}
+		for v, times := range run.log.handled {
+			if times != 1 {
+				t.Fatalf("record %s was handled %d times without any failure", v, times)
+			}
+		}
+		r.wantTable(n)
+	})
 }
 
 func TestARestartGoesOnWhereTheLastCommitWas(t *testing.T) {
-	for _, dir := range []string{"", t.TempDir()} {
-		r := newRig(t)
-		const n = 1000
-		r.produce(0, n)
-		run := r.start(dir)
-		r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == n })
-		if err := run.stop(); err != nil {
-			t.Fatal(err)
-		}
-		r.produce(n, 2*n)
-		run = r.start(dir)
-		r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == n })
-		if err := run.stop(); err != nil {
-			t.Fatal(err)
-		}
-		if len(run.log.restored) != n {
-			t.Errorf("disk %v: %d rows restored, want %d", dir != "", len(run.log.restored), n)
-		}
-		for v, times := range r.values(testOutput) {
-			if times != 1 {
-				t.Fatalf("record %s was written %d times over a clean restart", v, times)
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
+		for _, dir := range []string{"", t.TempDir()} {
+			r := newRig(t)
+			const n = 1000
+			r.produce(0, n)
+			run := r.start(dir)
+			r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == n })
+			if err := run.stop(); err != nil {
+				t.Fatal(err)
 			}
+			r.produce(n, 2*n)
+			run = r.start(dir)
+			r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == n })
+			if err := run.stop(); err != nil {
+				t.Fatal(err)
+			}
+			if len(run.log.restored) != n {
+				t.Errorf("disk %v: %d rows restored, want %d", dir != "", len(run.log.restored), n)
+			}
+			for v, times := range r.values(testOutput) {
+				if times != 1 {
+					t.Fatalf("record %s was written %d times over a clean restart", v, times)
+				}
+			}
+			r.wantAll(2 * n)
+			r.wantTable(2 * n)
 		}
-		r.wantAll(2 * n)
-		r.wantTable(2 * n)
-	}
+	})
 }
 
 // A failure at any step of the commit leaves the later steps undone, and the session that follows loses nothing.
 func TestCommitOrder(t *testing.T) {
-	broken := kerr.UnknownServerError.Code
-	const n = 300
-	t.Run("outputs refused", func(t *testing.T) {
-		r := newRig(t)
-		var refusing atomic.Bool
-		var refused atomic.Int64
-		refusing.Store(true)
-		r.failProduce(testOutput, broken, func() bool { refused.Add(1); return refusing.Load() })
-		r.produce(0, n)
-		run := r.start("")
-		r.eventually("some sessions failed", func() bool { return refused.Load() >= 3 })
-		if rows := r.values(testChangelog); len(rows) > 0 {
-			t.Errorf("%d changelog records though no output was acknowledged", len(rows))
-		}
-		if got := r.committed(); got > 0 {
-			t.Errorf("offsets committed up to %d though no output was acknowledged", got)
-		}
-		refusing.Store(false)
-		r.eventually("everything committed", func() bool { return r.committed() == n })
-		if err := run.stop(); err != nil {
-			t.Fatal(err)
-		}
-		r.wantAll(n)
-		r.wantTable(n)
-	})
-	t.Run("changelog refused", func(t *testing.T) {
-		r := newRig(t)
-		run := r.start("")
-		r.eventually("all partitions restored", func() bool { return run.log.count(nil) == 0 && opened(run) >= testPartitions })
-		var refusing atomic.Bool
-		var refused atomic.Int64
-		refusing.Store(true)
-		r.failProduce(testChangelog, broken, func() bool { refused.Add(1); return refusing.Load() })
-		r.produce(0, n)
-		r.eventually("some sessions failed", func() bool { return refused.Load() >= 3 })
-		if got := r.committed(); got > 0 {
-			t.Errorf("offsets committed up to %d though no change was acknowledged", got)
-		}
-		refusing.Store(false)
-		r.eventually("everything committed", func() bool { return r.committed() == n })
-		if err := run.stop(); err != nil {
-			t.Fatal(err)
-		}
-		r.wantAll(n)
-		r.wantTable(n)
-	})
-	t.Run("offsets refused", func(t *testing.T) {
-		r := newRig(t)
-		var refused atomic.Int64
-		r.cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			if refused.Add(1) > 3 {
-				return nil, nil, false
-			}
-			r.cluster.KeepControl()
-			commit := req.(*kmsg.OffsetCommitRequest)
-			resp := commit.ResponseKind().(*kmsg.OffsetCommitResponse)
-			for _, topic := range commit.Topics {
-				rt := kmsg.NewOffsetCommitResponseTopic()
-				rt.Topic = topic.Topic
-				for _, p := range topic.Partitions {
-					rp := kmsg.NewOffsetCommitResponseTopicPartition()
-					rp.Partition, rp.ErrorCode = p.Partition, kerr.IllegalGeneration.Code
-					rt.Partitions = append(rt.Partitions, rp)
-				}
-				resp.Topics = append(resp.Topics, rt)
-			}
-			return resp, nil, true
-		})
-		r.produce(0, n)
-		run := r.start("")
-		r.eventually("everything committed", func() bool { return r.committed() == n })
-		if err := run.stop(); err != nil {
-			t.Fatal(err)
-		}
-		r.wantAll(n)
-		r.wantTable(n)
-	})
-}
-
-func TestNothingIsLostWhenSessionsEnd(t *testing.T) {
-	r := newRig(t)
-	const n = 20000
-	var beats atomic.Int64
-	r.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		if beats.Add(1)%2 == 0 {
-			return nil, nil, false
-		}
-		r.cluster.KeepControl()
-		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-		resp.ErrorCode = kerr.RebalanceInProgress.Code
-		return resp, nil, true
-	})
-	run := r.start("")
-	for i := range 20 {
-		r.produce(i*n/20, (i+1)*n/20)
-		want := int64(i + 1)
-		if i < 4 {
-			r.eventually("a session ended", func() bool { return beats.Load() >= want })
-		}
-	}
-	r.eventually("everything committed", func() bool { return r.committed() == n })
-	if err := run.stop(); err != nil {
-		t.Fatal(err)
-	}
-	r.wantAll(n)
-	r.wantTable(n)
-}
-
-func TestNothingIsLostWhenConnectionsBreak(t *testing.T) {
-	r := newRig(t)
-	const n = 3000
-	var broken atomic.Int64
-	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Fetch, kmsg.OffsetCommit, kmsg.ListOffsets} {
-		var seen atomic.Int64
-		r.cluster.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
-			if seen.Add(1)%7 != 0 || broken.Load() > 40 {
-				return nil, nil, false
-			}
-			broken.Add(1)
-			r.cluster.KeepControl()
-			return nil, errInjected, true
-		})
-	}
-	run := r.start("")
-	for i := range 10 {
-		r.produce(i*n/10, (i+1)*n/10)
-	}
-	r.eventually("everything committed", func() bool { return r.committed() == n })
-	if err := run.stop(); err != nil {
-		t.Fatal(err)
-	}
-	r.wantAll(n)
-	r.wantTable(n)
-	if broken.Load() == 0 {
-		t.Error("no connection was broken: the test has shown nothing")
-	}
-}
-
-func TestAFailingOrPanickingCallbackEndsTheSessionAndLosesNothing(t *testing.T) {
-	for name, fail := range map[string]func(){
-		"error": func() {},
-		"panic": func() { panic("injected") },
-	} {
-		t.Run(name, func(t *testing.T) {
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
+		broken := kerr.UnknownServerError.Code
+		const n = 300
+		t.Run("outputs refused", func(t *testing.T) {
 			r := newRig(t)
-			const n = 500
-			run := r.start("")
-			var failures atomic.Int64
-			run.log.mu.Lock()
-			run.log.fail = func(in *input) error {
-				if strings.HasSuffix(string(in.Value), "77") && failures.Add(1) <= 2 {
-					fail()
-					return errInjected
-				}
-				return nil
-			}
-			run.log.mu.Unlock()
+			var refusing atomic.Bool
+			var refused atomic.Int64
+			refusing.Store(true)
+			r.failProduce(testOutput, broken, func() bool { refused.Add(1); return refusing.Load() })
 			r.produce(0, n)
+			run := r.start("")
+			r.eventually("some sessions failed", func() bool { return refused.Load() >= 3 })
+			if rows := r.values(testChangelog); len(rows) > 0 {
+				t.Errorf("%d changelog records though no output was acknowledged", len(rows))
+			}
+			if got := r.committed(); got > 0 {
+				t.Errorf("offsets committed up to %d though no output was acknowledged", got)
+			}
+			refusing.Store(false)
 			r.eventually("everything committed", func() bool { return r.committed() == n })
 			if err := run.stop(); err != nil {
 				t.Fatal(err)
 			}
-			if failures.Load() < 2 {
-				t.Errorf("%d failures, want at least 2", failures.Load())
+			r.wantAll(n)
+			r.wantTable(n)
+		})
+		t.Run("changelog refused", func(t *testing.T) {
+			r := newRig(t)
+			run := r.start("")
+			r.eventually("all partitions restored", func() bool { return run.log.count(nil) == 0 && opened(run) >= testPartitions })
+			var refusing atomic.Bool
+			var refused atomic.Int64
+			refusing.Store(true)
+			r.failProduce(testChangelog, broken, func() bool { refused.Add(1); return refusing.Load() })
+			r.produce(0, n)
+			r.eventually("some sessions failed", func() bool { return refused.Load() >= 3 })
+			if got := r.committed(); got > 0 {
+				t.Errorf("offsets committed up to %d though no change was acknowledged", got)
+			}
+			refusing.Store(false)
+			r.eventually("everything committed", func() bool { return r.committed() == n })
+			if err := run.stop(); err != nil {
+				t.Fatal(err)
 			}
 			r.wantAll(n)
 			r.wantTable(n)
 		})
-	}
+		t.Run("offsets refused", func(t *testing.T) {
+			r := newRig(t)
+			var refused atomic.Int64
+			r.refuseOffsets(func() bool { return refused.Add(1) <= 3 })
+			r.produce(0, n)
+			run := r.start("")
+			r.eventually("everything committed", func() bool { return r.committed() == n })
+			if err := run.stop(); err != nil {
+				t.Fatal(err)
+			}
+			r.wantAll(n)
+			r.wantTable(n)
+		})
+	})
+}
+
+func TestNothingIsLostWhenSessionsEnd(t *testing.T) {
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
+		r := newRig(t)
+		const n = 20000
+		var beats atomic.Int64
+		r.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			if beats.Add(1)%2 == 0 {
+				return nil, nil, false
+			}
+			r.cluster.KeepControl()
+			resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+			resp.ErrorCode = kerr.RebalanceInProgress.Code
+			return resp, nil, true
+		})
+		run := r.start("")
+		for i := range 20 {
+			r.produce(i*n/20, (i+1)*n/20)
+			want := int64(i + 1)
+			if i < 4 {
+				r.eventually("a session ended", func() bool { return beats.Load() >= want })
+			}
+		}
+		r.eventually("everything committed", func() bool { return r.committed() == n })
+		if err := run.stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.wantAll(n)
+		r.wantTable(n)
+	})
+}
+
+func TestNothingIsLostWhenConnectionsBreak(t *testing.T) {
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
+		r := newRig(t)
+		const n = 3000
+		var broken atomic.Int64
+		for _, key := range []kmsg.Key{
+			kmsg.Produce, kmsg.Fetch, kmsg.OffsetCommit, kmsg.ListOffsets,
+			kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID,
+		} {
+			var seen atomic.Int64
+			r.cluster.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+				if seen.Add(1)%7 != 0 || broken.Load() > 40 {
+					return nil, nil, false
+				}
+				broken.Add(1)
+				r.cluster.KeepControl()
+				return nil, errInjected, true
+			})
+		}
+		run := r.start("")
+		for i := range 10 {
+			r.produce(i*n/10, (i+1)*n/10)
+		}
+		r.eventually("everything committed", func() bool { return r.committed() == n })
+		if err := run.stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.wantAll(n)
+		r.wantTable(n)
+		if broken.Load() == 0 {
+			t.Error("no connection was broken: the test has shown nothing")
+		}
+	})
+}
+
+func TestAFailingOrPanickingCallbackEndsTheSessionAndLosesNothing(t *testing.T) {
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
+		for name, fail := range map[string]func(){
+			"error": func() {},
+			"panic": func() { panic("injected") },
+		} {
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t)
+				const n = 500
+				run := r.start("")
+				var failures atomic.Int64
+				run.log.mu.Lock()
+				run.log.fail = func(in *input) error {
+					if strings.HasSuffix(string(in.Value), "77") && failures.Add(1) <= 2 {
+						fail()
+						return errInjected
+					}
+					return nil
+				}
+				run.log.mu.Unlock()
+				r.produce(0, n)
+				r.eventually("everything committed", func() bool { return r.committed() == n })
+				if err := run.stop(); err != nil {
+					t.Fatal(err)
+				}
+				if failures.Load() < 2 {
+					t.Errorf("%d failures, want at least 2", failures.Load())
+				}
+				r.wantAll(n)
+				r.wantTable(n)
+			})
+		}
+	})
 }
 
 func TestAFatalErrorEndsTheProcessor(t *testing.T) {
@@ -322,53 +319,100 @@ func TestWhatGokaCollectsPrintsOnOneLine(t *testing.T) {
 }
 
 func TestAnIdleProcessorAsksNothingOfTheBroker(t *testing.T) {
-	r := newRig(t)
-	run := r.start("")
-	const n = 10
-	r.produce(0, n)
-	r.eventually("everything committed", func() bool { return r.committed() == n })
-	produced, committed, listed := r.requests(kmsg.Produce), r.requests(kmsg.OffsetCommit), r.requests(kmsg.ListOffsets)
-	beats := r.requests(kmsg.Heartbeat)
-	r.eventually("some heartbeats", func() bool { return beats.Load() >= 2 }) // some hundred commit intervals
-	if produced.Load()+committed.Load()+listed.Load() > 0 {
-		t.Errorf("%d produce, %d commit and %d offset requests while nothing happened", produced.Load(), committed.Load(), listed.Load())
-	}
-	if err := run.stop(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Repartition topics lose what is committed, and nothing else; others are left alone.
-func TestCommittedRepartitionRecordsAreDeleted(t *testing.T) {
-	for _, ours := range []bool{true, false} {
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
 		r := newRig(t)
-		admin := r.admin()
-		var asked atomic.Int64
-		run := r.start("", func(p *processor) {
-			p.trimming = 20 * time.Millisecond
-			p.deleteRecords = func(topic string, below map[int32]int64) error {
-				asked.Add(1)
-				return admin.DeleteRecords(topic, below)
-			}
-			if ours {
-				p.repartition = testInput
-			}
-		})
-		const n = 300
+		run := r.start("")
+		const n = 10
 		r.produce(0, n)
 		r.eventually("everything committed", func() bool { return r.committed() == n })
-		if ours {
-			r.eventually("the input is empty", func() bool { return len(r.read(testInput)) == 0 })
+		produced, committed, listed := r.requests(kmsg.Produce), r.requests(kmsg.OffsetCommit), r.requests(kmsg.ListOffsets)
+		beats := r.requests(kmsg.Heartbeat)
+		r.eventually("some heartbeats", func() bool { return beats.Load() >= 2 }) // some hundred commit intervals
+		if produced.Load()+committed.Load()+listed.Load() > 0 {
+			t.Errorf("%d produce, %d commit and %d offset requests while nothing happened", produced.Load(), committed.Load(), listed.Load())
 		}
 		if err := run.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if !ours && (asked.Load() > 0 || len(r.read(testInput)) != n) {
-			t.Errorf("somebody else's topic was cut")
+	})
+}
+
+// Repartition topics lose what is committed, and nothing else; others are left alone.
+func TestCommittedRepartitionRecordsAreDeleted(t *testing.T) {
+	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
+		for _, ours := range []bool{true, false} {
+			r := newRig(t)
+			admin := r.admin()
+			var asked atomic.Int64
+			run := r.start("", func(p *processor) {
+				p.trimming = 20 * time.Millisecond
+				p.deleteRecords = func(topic string, below map[int32]int64) error {
+					asked.Add(1)
+					return admin.DeleteRecords(topic, below)
+				}
+				if ours {
+					p.repartition = testInput
+				}
+			})
+			const n = 300
+			r.produce(0, n)
+			r.eventually("everything committed", func() bool { return r.committed() == n })
+			if ours {
+				r.eventually("the input is empty", func() bool { return len(r.read(testInput)) == 0 })
+			}
+			if err := run.stop(); err != nil {
+				t.Fatal(err)
+			}
+			if !ours && (asked.Load() > 0 || len(r.read(testInput)) != n) {
+				t.Errorf("somebody else's topic was cut")
+			}
+			r.wantAll(n)
+			r.wantTable(n)
 		}
-		r.wantAll(n)
-		r.wantTable(n)
-	}
+	})
+}
+
+// refuseOffsets answers commits of offsets, for as long as on says so, as if the group had gone on without the member.
+func (r *rig) refuseOffsets(on func() bool) {
+	code := kerr.IllegalGeneration.Code
+	r.cluster.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if !on() {
+			return nil, nil, false
+		}
+		r.cluster.KeepControl()
+		commit := req.(*kmsg.OffsetCommitRequest)
+		resp := commit.ResponseKind().(*kmsg.OffsetCommitResponse)
+		for _, topic := range commit.Topics {
+			rt := kmsg.NewOffsetCommitResponseTopic()
+			rt.Topic = topic.Topic
+			for _, p := range topic.Partitions {
+				rp := kmsg.NewOffsetCommitResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+	r.cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if !on() {
+			return nil, nil, false
+		}
+		r.cluster.KeepControl()
+		commit := req.(*kmsg.TxnOffsetCommitRequest)
+		resp := commit.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+		for _, topic := range commit.Topics {
+			rt := kmsg.NewTxnOffsetCommitResponseTopic()
+			rt.Topic = topic.Topic
+			for _, p := range topic.Partitions {
+				rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
 }
 
 func opened(run *running) int {

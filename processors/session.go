@@ -74,7 +74,9 @@ type session struct {
 	inputs []input          // by partition
 	claims map[string][]*claim
 
-	restored atomic.Int32 // partitions in service
+	handled  atomic.Int64  // records since the last commit
+	early    chan struct{} // has room for one: "so many records have been handled that a commit is due"
+	restored atomic.Int32  // partitions in service
 	failed   atomic.Bool
 	mu       sync.Mutex
 	err      error // why it failed
@@ -93,6 +95,7 @@ func newSession(p *processor, inner sarama.ConsumerGroupSession, cancel context.
 		cancel:               cancel,
 		gate:                 newGate(),
 		claims:               map[string][]*claim{},
+		early:                make(chan struct{}, 1),
 		finished:             make(chan struct{}),
 		trimmed:              time.Now(),
 	}
@@ -108,14 +111,13 @@ func newSession(p *processor, inner sarama.ConsumerGroupSession, cancel context.
 	}
 	s.inputs = make([]input, p.partitions)
 	var err error
-	if s.outbox, err = newOutbox(p.client, p.rejected, p.changelog); err != nil {
-		return nil, err
-	}
-	if s.work, err = p.newWork(s); err == nil {
-		err = s.openPartitions()
+	if s.outbox, err = newOutbox(s.ctx, p.client, p.producer, p.rejected, p.changelog); err == nil {
+		if s.work, err = p.newWork(s); err == nil {
+			err = s.openPartitions()
+		}
 	}
 	if err != nil {
-		s.outbox.Close()
+		p.producer.Fail(err)
 		if s.ctx.Err() != nil {
 			err = errSessionOver
 		}
@@ -213,6 +215,12 @@ func (s *session) receive(gctx goka.Context, msg any) {
 	if err := s.work.handle(in); err != nil {
 		s.fail(fmt.Errorf("record %s/%d offset %d: %w", in.Topic, in.Partition, in.Offset, err))
 	}
+	if s.handled.Add(1) == s.p.records {
+		select {
+		case s.early <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // fail ends the session: nothing more of it is committed, and what was not committed is read again. The first error
@@ -247,7 +255,6 @@ func (s *session) end() {
 			s.fail(fmt.Errorf("last commit of the session: %w", err))
 		}
 	}
-	s.outbox.Close()
 	for n, st := range s.stores {
 		if err := st.settle(); err != nil {
 			s.log.Error("table could not be reset and is opened again", "partition", n, "error", err)

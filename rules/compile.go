@@ -95,7 +95,7 @@ func compile(file string, src []byte, env lookup) (*Plan, error) {
 // document compiles the top level. Sections come in the order in which they refer to each other, whatever their order in the
 // file.
 func (c *compiler) document(root value) {
-	got := root.section([]string{"app", "kafka", "delivery", "commit_interval", "watermark_interval", "idle_timeout", "topics", "state",
+	got := root.section([]string{"app", "kafka", "delivery", "commit_interval", "commit_records", "instance_id", "watermark_interval", "idle_timeout", "topics", "state", "http",
 		"streams", "tables", "rules"}, "late", "catch_up")
 	c.settings(root, got)
 	for _, name := range []string{"streams", "rules"} {

@@ -24,16 +24,30 @@ type Plan struct {
 // Settings are what the rules file says about running, each of which a flag or an environment variable may override.
 type Settings struct {
 	Brokers           []string
-	Delivery          string // "at_least_once"
+	Delivery          string // ExactlyOnce or AtLeastOnce
 	CommitInterval    time.Duration
+	CommitRecords     int           // a commit comes early, once this many records have been handled since the last one
+	InstanceID        string        // stable name of the instance: static group membership, and its transactions'; "": none is given
+	SessionTimeout    time.Duration // after which a member that does not answer loses its partitions
 	WatermarkInterval time.Duration
 	IdleTimeout       time.Duration
 	Partitions        int32 // of topics that Lookback creates
 	Replication       int16
 	Store             string // "memory" or "disk"
 	StateDir          string
-	CacheBytes        int64 // decoded histories that a disk store keeps in memory, per partition
+	CacheBytes        int64  // decoded histories that a disk store keeps in memory, per partition; 0: by MaxMemory
+	MaxMemory         int64  // what the process may take, about; caches and queues are sized by it; 0: not said
+	Standby           int    // copies of each partition's table that other instances keep warm
+	HTTPAddr          string // of health, metrics; "": no server
+	HTTPToken         string // bearer token that requests must carry; "": none
+	Pprof             bool   // profiles over HTTP
 }
+
+// The kinds of delivery.
+const (
+	ExactlyOnce = "exactly_once"
+	AtLeastOnce = "at_least_once"
+)
 
 // Stream is one input. Durations are in microseconds, as all event time is.
 type Stream struct {

@@ -14,15 +14,17 @@ var appName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 func (c *compiler) settings(root value, got map[string]value) {
 	c.plan.Settings = Settings{
 		Brokers:           []string{"localhost:9092"},
-		Delivery:          "at_least_once",
+		Delivery:          ExactlyOnce,
 		CommitInterval:    100 * time.Millisecond,
+		CommitRecords:     50_000,
+		SessionTimeout:    10 * time.Second,
 		WatermarkInterval: time.Second,
 		IdleTimeout:       10 * time.Second,
 		Partitions:        8,
 		Replication:       1,
 		Store:             "memory",
 		StateDir:          "state",
-		CacheBytes:        256e6,
+		HTTPAddr:          "127.0.0.1:9464",
 	}
 	c.touches = 10000
 	s := &c.plan.Settings
@@ -38,7 +40,10 @@ func (c *compiler) settings(root value, got map[string]value) {
 		}
 	}
 	if v, ok := got["delivery"]; ok {
-		v.oneOf([]string{s.Delivery}, "exactly_once")
+		deliveries := []string{ExactlyOnce, AtLeastOnce}
+		if i := v.oneOf(deliveries); i >= 0 {
+			s.Delivery = deliveries[i]
+		}
 	}
 	for name, to := range map[string]*time.Duration{"commit_interval": &s.CommitInterval, "watermark_interval": &s.WatermarkInterval, "idle_timeout": &s.IdleTimeout} {
 		v, ok := got[name]
@@ -51,16 +56,74 @@ func (c *compiler) settings(root value, got map[string]value) {
 			*to = time.Duration(us) * time.Microsecond
 		}
 	}
+	if v, ok := got["commit_interval"]; ok && s.CommitInterval > maxCommitInterval {
+		v.errorf("must be at most %s: a transaction that is open for longer may be aborted by its time-out", maxCommitInterval)
+	}
+	if v, ok := got["commit_records"]; ok {
+		n, _ := v.whole(1, 10_000_000)
+		s.CommitRecords = int(n)
+	}
+	if v, ok := got["instance_id"]; ok {
+		s.InstanceID = instanceID(v)
+	}
 	c.kafkaSettings(got)
 	c.stateSettings(got)
+	c.httpSettings(got)
+}
+
+// maxCommitInterval keeps a commit interval well below the transactions' time-out.
+const maxCommitInterval = 5 * time.Second
+
+// InstanceName is what an instance id looks like: it becomes part of transactional ids and member names.
+var InstanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+// instanceID reads a name that may be empty, so that it can come from a variable that is not set everywhere.
+func instanceID(v value) string {
+	name, ok := v.scalar()
+	if ok && name.text != "" && !InstanceName.MatchString(name.text) {
+		name.errorf("%q is not a name for an instance: up to 100 of A-Z, a-z, 0-9, '.', '_' and '-'", name.shown)
+	}
+	return name.text
+}
+
+func (c *compiler) httpSettings(got map[string]value) {
+	v, ok := got["http"]
+	if !ok {
+		return
+	}
+	s := &c.plan.Settings
+	http := v.section([]string{"addr", "token", "pprof"})
+	if v, ok := http["addr"]; ok {
+		if addr, ok := v.scalar(); ok {
+			s.HTTPAddr = addr.text
+			if host, port, found := cutLast(addr.text, ":"); addr.text != "" && (!found || host == "" || !isPort(port)) {
+				addr.errorf("%q: an address is host:port, or empty for none", addr.shown)
+			}
+		}
+	}
+	if v, ok := http["token"]; ok {
+		if token, ok := v.scalar(); ok {
+			s.HTTPToken = token.text
+		}
+	}
+	if v, ok := http["pprof"]; ok {
+		s.Pprof = v.oneOf([]string{"false", "true"}) == 1
+	}
 }
 
 func (c *compiler) kafkaSettings(got map[string]value) {
 	s := &c.plan.Settings
 	if v, ok := got["kafka"]; ok {
-		kafka := v.section([]string{"brokers"}, "tls", "sasl")
+		kafka := v.section([]string{"brokers", "session_timeout"}, "tls", "sasl")
 		if v, ok := kafka["brokers"]; ok {
 			s.Brokers = brokers(v)
+		}
+		if v, ok := kafka["session_timeout"]; ok {
+			if us, ok := v.duration(); ok && us < 1e6 {
+				v.errorf("must be at least 1s")
+			} else if ok {
+				s.SessionTimeout = time.Duration(us) * time.Microsecond
+			}
 		}
 	}
 	if v, ok := got["topics"]; ok {
@@ -127,7 +190,7 @@ func (c *compiler) stateSettings(got map[string]value) {
 		return
 	}
 	s := &c.plan.Settings
-	state := v.section([]string{"store", "dir", "cache", "max_touches"})
+	state := v.section([]string{"store", "dir", "cache", "max_memory", "max_touches", "standby"})
 	if v, ok := state["store"]; ok {
 		stores := []string{"memory", "disk"}
 		if i := v.oneOf(stores); i >= 0 {
@@ -141,6 +204,13 @@ func (c *compiler) stateSettings(got map[string]value) {
 	}
 	if v, ok := state["cache"]; ok {
 		s.CacheBytes, _ = v.size()
+	}
+	if v, ok := state["max_memory"]; ok {
+		s.MaxMemory, _ = v.size()
+	}
+	if v, ok := state["standby"]; ok {
+		n, _ := v.whole(0, 10)
+		s.Standby = int(n)
 	}
 	if v, ok := state["max_touches"]; ok {
 		n, _ := v.whole(1, 10_000_000)

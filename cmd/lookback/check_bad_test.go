@@ -78,7 +78,6 @@ func TestCheckExplainsFaultsOfTheFile(t *testing.T) {
 		"window":              {edited(t, shopRules, "lookback: 7d", "window: {tumbling: 1m}"), []string{`window is not supported yet`}},
 		"model":               {edited(t, shopRules, "lookback: 7d", "lookback: 7d\n    model: linear"), []string{`linear is not supported yet`}},
 		"several models":      {edited(t, shopRules, "lookback: 7d", "lookback: 7d\n    model: [last, linear]"), []string{`a list of models is not supported yet`}},
-		"exactly once":        {edited(t, shopRules, "app: shop\n", "app: shop\ndelivery: exactly_once\n"), []string{`:2:11: delivery: exactly_once is not supported yet`}},
 		"records":             {edited(t, shopRules, "tags: string", "tags: list<string>"), []string{`type list<string> is not supported yet`}},
 		"clock":               {edited(t, shopRules, "product: ad.product\n    measure", "product: string(now())\n    measure"), []string{`now() sees the clock`}},
 		"constant zero":       {edited(t, shopRules, "100 % (weight + 1) >= 0", "1 % 0 > 0"), []string{`stream "ad": where: `, "divide by zero"}},
