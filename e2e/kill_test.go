@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,11 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/seed-2058fbc3/lookback/internal/gen"
 	"github.com/seed-2058fbc3/lookback/internal/kafkatest"
-	"github.com/seed-2058fbc3/lookback/processors"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
@@ -128,7 +124,7 @@ func (r *rig) killTwice(binary, src string, phases [3][]input, growing func(*rul
 		r.t.Fatal(err)
 	}
 	start := func(store string) *process {
-		return startProcess(r.t, binary, "run", "--rules", file, "--brokers", r.addrs[0], "--store", store, "--state-dir", stateDir)
+		return startProcess(r.t, binary, "run", "--rules", file, "--brokers", r.addrs[0], "--store", store, "--state-dir", stateDir, "--http", "off")
 	}
 	topic := growing(plan.Rules[0])
 	p := start("memory")

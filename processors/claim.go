@@ -7,12 +7,18 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// claim is one topic partition of a session, as goka sees it: its messages are those that have passed the gate.
+// claim is one topic partition of a session, as goka sees it: its messages have passed the gate.
+//
+// What goka is given as one message stands for a batch of records, those that had arrived when the one before was handed
+// over: a hop from goroutine to goroutine costs as much as handling a record, and goka takes several per message. The
+// message has the offset of the batch's last record; the records themselves wait in batches, in the same order.
 type claim struct {
 	sarama.ConsumerGroupClaim
 	topic     string
 	partition int32
 	out       chan *sarama.ConsumerMessage
+	batches   chan []*sarama.ConsumerMessage
+	spare     chan []*sarama.ConsumerMessage // batches that are done, to be filled again
 
 	next      atomic.Int64 // offset behind the last record whose callback is done; -1: none in this session
 	committed int64        // offset last committed in this session; belongs to the committer
@@ -22,7 +28,12 @@ type claim struct {
 }
 
 func newClaim(topic string, partition int32) *claim {
-	c := &claim{topic: topic, partition: partition, out: make(chan *sarama.ConsumerMessage, claimBuffer), committed: -1}
+	c := &claim{
+		topic: topic, partition: partition, committed: -1,
+		out:     make(chan *sarama.ConsumerMessage, claimBuffer),
+		batches: make(chan []*sarama.ConsumerMessage, 4*claimBuffer+4),
+		spare:   make(chan []*sarama.ConsumerMessage, 4*claimBuffer+4),
+	}
 	c.next.Store(-1)
 	return c
 }
@@ -32,9 +43,13 @@ func (c *claim) attach(inner sarama.ConsumerGroupClaim) {
 	c.attached.Store(true)
 }
 
-// claimBuffer is how many records wait between the gate and goka, and between goka's claim and its callbacks: enough that
-// goroutines do not take turns at every record, few enough that they are done with before a commit in no time.
-const claimBuffer = 128
+const (
+	// claimBuffer is how many batches wait between the gate and goka, and between goka's claim and its callbacks; with
+	// batchRecords it is small enough that they are done with before a commit in no time.
+	claimBuffer = 2
+	// batchRecords is how many records a batch has at most.
+	batchRecords = 64
+)
 
 // Messages returns the records that have passed the gate.
 func (c *claim) Messages() <-chan *sarama.ConsumerMessage { return c.out }
@@ -73,11 +88,17 @@ func (s *session) pump(c *claim) {
 	for {
 		select {
 		case m, ok := <-in:
-			if !ok || !s.gate.enter(done) {
+			if !ok {
 				return
 			}
+			batch := c.gather(m, in)
+			if !s.gate.enter(done) {
+				return
+			}
+			c.batches <- batch // has room for all that can be on their way
+			last := batch[len(batch)-1]
 			select {
-			case c.out <- m:
+			case c.out <- &sarama.ConsumerMessage{Topic: c.topic, Partition: c.partition, Offset: last.Offset, Timestamp: last.Timestamp}:
 			case <-done:
 				return // inside for good; nobody waits for it any more
 			}
@@ -87,13 +108,57 @@ func (s *session) pump(c *claim) {
 	}
 }
 
-// MarkOffset takes note of a record whose callback is done. goka calls it once per record, with the offset behind it.
+// gather returns a batch of first and what else has arrived.
+func (c *claim) gather(first *sarama.ConsumerMessage, in <-chan *sarama.ConsumerMessage) []*sarama.ConsumerMessage {
+	var batch []*sarama.ConsumerMessage
+	select {
+	case batch = <-c.spare:
+	default:
+		batch = make([]*sarama.ConsumerMessage, 0, batchRecords)
+	}
+	batch = append(batch[:0], first)
+	for len(batch) < batchRecords {
+		select {
+		case m, ok := <-in:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, m)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// take returns the batch that the message with this offset stands for; nil where it is not next, which cannot be.
+func (c *claim) take(offset int64) []*sarama.ConsumerMessage {
+	select {
+	case batch := <-c.batches:
+		if batch[len(batch)-1].Offset == offset {
+			return batch
+		}
+	default:
+	}
+	return nil
+}
+
+// give returns a batch that is done.
+func (c *claim) give(batch []*sarama.ConsumerMessage) {
+	clear(batch)
+	select {
+	case c.spare <- batch:
+	default:
+	}
+}
+
+// MarkOffset takes note of a batch whose callback is done. goka calls it once, with the offset behind the last record.
 func (s *session) MarkOffset(topic string, partition int32, offset int64, _ string) {
 	s.claim(topic, partition).next.Store(offset)
 	s.gate.leave()
 }
 
-// MarkMessage takes note of a record whose callback is done.
+// MarkMessage takes note of a batch whose callback is done.
 func (s *session) MarkMessage(m *sarama.ConsumerMessage, metadata string) {
 	s.MarkOffset(m.Topic, m.Partition, m.Offset+1, metadata)
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/storage"
 
-	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/processors/producer"
 )
 
@@ -190,9 +189,9 @@ func (p *processor) newGroup(ctx context.Context, brokers []string, name string)
 }
 
 func (p *processor) edges() []goka.Edge {
-	receive := func(ctx goka.Context, msg any) {
+	receive := func(ctx goka.Context, _ any) {
 		if s := p.current.Load(); s != nil {
-			s.receive(ctx, msg)
+			s.receive(ctx)
 		}
 	}
 	var edges []goka.Edge
@@ -203,14 +202,4 @@ func (p *processor) edges() []goka.Edge {
 		edges = append(edges, goka.Persist(rawCodec{}))
 	}
 	return edges
-}
-
-// sortedHeaders returns headers in the order of their names.
-func sortedHeaders(h goka.Headers) []codecs.Header {
-	headers := make([]codecs.Header, 0, len(h))
-	for name, value := range h {
-		headers = append(headers, codecs.Header{Key: name, Value: value})
-	}
-	slices.SortFunc(headers, func(a, b codecs.Header) int { return cmp.Compare(a.Key, b.Key) })
-	return headers
 }

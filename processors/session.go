@@ -39,19 +39,20 @@ type input struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	Key       []byte // nil: none, or empty (goka does not tell one from the other)
+	Key       []byte // nil: none
 	Value     []byte // nil: a tombstone
 	Timestamp int64  // microseconds
 
-	context goka.Context
+	raw []*sarama.RecordHeader
 }
 
-// headers returns the record's headers; of several with one name goka keeps the last.
+// headers returns the record's headers.
 func (in *input) headers() []codecs.Header {
-	if in.context == nil {
-		return nil
+	var headers []codecs.Header
+	for _, h := range in.raw {
+		headers = append(headers, codecs.Header{Key: string(h.Key), Value: h.Value})
 	}
-	return sortedHeaders(in.context.Headers())
+	return headers
 }
 
 // session is one membership in a consumer group, from one rebalance to the next, and the unit of failure: whatever goes
@@ -187,40 +188,41 @@ func (s *session) endOf(topic string, partition int32) (int64, error) {
 	return s.p.client.GetOffset(topic, partition, sarama.OffsetNewest)
 }
 
-// receive is goka's callback for every input topic.
-func (s *session) receive(gctx goka.Context, msg any) {
+// receive is goka's callback for every input topic: it handles a batch.
+func (s *session) receive(gctx goka.Context) {
 	if s.failed.Load() {
 		return
 	}
+	c := s.claim(string(gctx.Topic()), gctx.Partition())
+	batch := c.take(gctx.Offset())
+	if batch == nil {
+		s.fail(fmt.Errorf("%s/%d: the message of offset %d is not that of the next batch", c.topic, c.partition, gctx.Offset()))
+		return
+	}
+	in := &s.inputs[c.partition]
 	defer func() {
 		if r := recover(); r != nil {
-			s.fail(fmt.Errorf("record %s/%d offset %d: panic: %v\n%s", gctx.Topic(), gctx.Partition(), gctx.Offset(), r, debug.Stack()))
+			s.fail(fmt.Errorf("record %s/%d offset %d: panic: %v\n%s", in.Topic, in.Partition, in.Offset, r, debug.Stack()))
 		}
 	}()
-	in := &s.inputs[gctx.Partition()]
-	*in = input{
-		Topic:     string(gctx.Topic()),
-		Partition: gctx.Partition(),
-		Offset:    gctx.Offset(),
-		Timestamp: gctx.Timestamp().UnixMicro(),
-		context:   gctx,
+	for _, m := range batch {
+		*in = input{Topic: c.topic, Partition: c.partition, Offset: m.Offset, Key: m.Key, Value: m.Value, raw: m.Headers}
+		if !m.Timestamp.IsZero() {
+			in.Timestamp = m.Timestamp.UnixMicro()
+		}
+		if err := s.work.handle(in); err != nil {
+			s.fail(fmt.Errorf("record %s/%d offset %d: %w", in.Topic, in.Partition, in.Offset, err))
+			return
+		}
 	}
-	if key := gctx.Key(); key != "" {
-		in.Key = []byte(key)
-	}
-	if gctx.Timestamp().IsZero() {
-		in.Timestamp = 0
-	}
-	in.Value, _ = msg.([]byte)
-	if err := s.work.handle(in); err != nil {
-		s.fail(fmt.Errorf("record %s/%d offset %d: %w", in.Topic, in.Partition, in.Offset, err))
-	}
-	if s.handled.Add(1) == s.p.records {
+	n := int64(len(batch))
+	if before := s.handled.Add(n) - n; before < s.p.records && before+n >= s.p.records {
 		select {
 		case s.early <- struct{}{}:
 		default:
 		}
 	}
+	c.give(batch)
 }
 
 // fail ends the session: nothing more of it is committed, and what was not committed is read again. The first error

@@ -26,7 +26,8 @@ type disk struct {
 	rows   *pebble.Iterator // reads what was committed last
 	hand   int              // where eviction goes on
 	latest int64            // when the last of all rows is due
-	broken error            // why db cannot be used any more, not even closed
+	keys   diskKeys
+	broken error // why db cannot be used any more, not even closed
 }
 
 const (
@@ -50,7 +51,7 @@ var comparer = func() *pebble.Comparer {
 	return &c
 }()
 
-func (t *Table) openDisk() error {
+func storeOptions() *pebble.Options {
 	opts := &pebble.Options{
 		Comparer:     comparer,
 		Logger:       storeLog{},
@@ -59,7 +60,11 @@ func (t *Table) openDisk() error {
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := openFolder(t.opts.Dir, opts)
+	return opts
+}
+
+func (t *Table) openDisk() error {
+	db, err := openFolder(t.opts.Dir, storeOptions())
 	if err != nil {
 		return err
 	}
@@ -67,6 +72,7 @@ func (t *Table) openDisk() error {
 	if err := t.disk.recall(t); err != nil {
 		return errors.Join(err, db.Close())
 	}
+	t.disk.keys.begin(db, t.position == 0)
 	return nil
 }
 
@@ -127,6 +133,7 @@ func (d *disk) close() error {
 		return nil // said when it broke
 	}
 	d.closeRows()
+	d.keys.end()
 	if err := d.batch.Close(); err != nil {
 		return err
 	}
@@ -136,6 +143,9 @@ func (d *disk) close() error {
 // fetch reads the rows of the history's key from the disk.
 func (t *Table) fetch(h *History) error {
 	d := t.disk
+	if !d.keys.has(h.hash) {
+		return nil
+	}
 	if d.rows == nil {
 		it, err := d.db.NewIter(nil)
 		if err != nil {
@@ -200,6 +210,10 @@ func (t *Table) writeDisk() error {
 			failed = errors.Join(failed, b.Delete(key, nil))
 		}
 	})
+	d.keys.settle(d.db) // a look that begins now does not see this batch, but is told of its keys
+	for _, hash := range t.pending.keys {
+		d.keys.wrote(hash)
+	}
 	set := func(key []byte) error { return b.Set(key, nil, nil) }
 	drop := func(key []byte) error { return b.Delete(key, nil) }
 	failed = errors.Join(failed, items(t.pending.done, drop), items(t.pending.dues, set))
@@ -236,6 +250,7 @@ func (d *disk) write(t *Table, b *pebble.Batch) error {
 
 func (d *disk) loadRow(t *Table, entry, value, key []byte, due, visit int64) error {
 	d.latest = max(d.latest, due)
+	d.keys.wrote(hash32(key))
 	return errors.Join(d.batch.Set(entry, value, nil), d.batch.Set(appendDueKey(nil, t.expiry.bucket(visit), key), nil, nil))
 }
 

@@ -1,0 +1,85 @@
+package tables
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestTheFilterKnowsEveryKeyAndFewOthers(t *testing.T) {
+	var f filter
+	rng := rand.New(rand.NewPCG(1, 2))
+	const n = 300_000
+	keys := make([]uint32, n)
+	for i := range keys {
+		keys[i] = rng.Uint32()
+		f.add(keys[i])
+	}
+	for _, k := range keys {
+		if !f.has(k) {
+			t.Fatalf("key %x was added and is not known", k)
+		}
+	}
+	if got := f.keys(); got > n || got < n*9/10 {
+		t.Errorf("%d keys counted, %d added", got, n)
+	}
+	wrong := 0
+	for range n {
+		if f.has(rng.Uint32()) {
+			wrong++
+		}
+	}
+	if wrong > n/20 {
+		t.Errorf("%d of %d other keys are taken for known", wrong, n)
+	}
+}
+
+// A store that is opened again knows its keys from a look at it; those written while it looks, and before it began, are
+// known throughout.
+func TestALookFindsEveryKey(t *testing.T) {
+	var written []uint32
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 3 {
+		db, err := openFolder(dir, storeOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var k diskKeys
+		k.begin(db, len(written) == 0)
+		write := func() {
+			key := make([]byte, 8)
+			for i := range key {
+				key[i] = byte(rng.Uint32())
+			}
+			k.settle(db)
+			k.wrote(hash32(key))
+			if err := db.Set(append(rowPrefix(key), 1, byte(rng.Uint32())), nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			written = append(written, hash32(key))
+		}
+		for range 2000 {
+			write()
+		}
+		if k.look == nil {
+			k.begun(db)
+		}
+		for k.look != nil {
+			write()
+			for range 10 {
+				if hash := written[rng.IntN(len(written))]; !k.has(hash) {
+					t.Fatalf("key %x is not known", hash)
+				}
+			}
+		}
+		for _, hash := range written {
+			if !k.has(hash) {
+				t.Fatalf("key %x is not known", hash)
+			}
+		}
+		k.end()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
