@@ -8,13 +8,14 @@ RULES ?= rules.yaml
 FOR ?= 60s
 FUZZTIME ?= 10s
 COUNT ?= 1
+ONLY ?= throughput,latency
 # The race detector needs a C compiler.
 RACE = $(shell command -v "$$(go env CC)" >/dev/null && echo -race)
 
 ##@ Use
 .PHONY: help build demo dev kafka up down
 help: ## print this help
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/lookback, static
 	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/lookback ./cmd/lookback
@@ -35,7 +36,7 @@ down: ## stop them and delete their volumes
 	docker compose down --volumes
 
 ##@ Change
-.PHONY: check test race lint fmt vet fuzz bench cover clean
+.PHONY: check test race lint fmt vet fuzz bench bench-kafka cover clean
 check: lint jars ## what CI runs: lint, then every test with the race detector, on every broker at hand
 	@[ -n "$(RACE)" ] || echo "check: no C compiler, so no race detector"
 	go test $(RACE) -count=1 -timeout 15m ./...
@@ -60,6 +61,9 @@ fuzz: ## run each fuzz target for FUZZTIME=10s
 
 bench: ## run the benchmarks and print a table (COUNT=1)
 	@go run ./bench -count $(COUNT)
+
+bench-kafka: ## measure the process on Apache Kafka (COUNT=1, ONLY=throughput,latency or backlog)
+	@go run ./bench -count $(COUNT) -only $(ONLY)
 
 cover: ## test coverage by function, and cover.html
 	go test -coverpkg=./... -coverprofile=cover.out ./...

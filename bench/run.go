@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime/pprof"
 	"slices"
@@ -46,25 +48,17 @@ func benchRun(out io.Writer, profileFile string, count, events int) error {
 		}
 		n := float64(events)
 		fmt.Fprintf(out, "run, embedded broker, %s, %d events\t%.2f us CPU/event\t%.0f events/CPU-s\t%.0f events/s\n", name, events, median(cpu)/n*1e6, n/median(cpu), n/median(wall))
-		for _, s := range slices.SortedFunc(keys(shares), func(a, b string) int {
-			if shares[a] > shares[b] {
-				return -1
-			}
-			return 1
-		}) {
-			fmt.Fprintf(out, "  %s\t%.1f%%\n", s, 100*shares[s])
-		}
+		printShares(out, shares)
 	}
 	return nil
 }
 
-func keys(m map[string]float64) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
+// printShares prints the shares of the stations, largest first.
+func printShares(out io.Writer, shares map[string]float64) {
+	for _, s := range slices.SortedFunc(maps.Keys(shares), func(a, b string) int {
+		return cmp.Or(cmp.Compare(shares[b], shares[a]), cmp.Compare(a, b))
+	}) {
+		fmt.Fprintf(out, "  %s\t%.1f%%\n", s, 100*shares[s])
 	}
 }
 
@@ -99,7 +93,9 @@ func runOnce(profileFile string, direct bool, events int) (cpu, wall float64, er
 		return 0, 0, err
 	}
 	defer client.Close()
-	if err := fill(client, plan, events); err != nil {
+	config := gen.Default()
+	config.Events = uint64(events)
+	if err := fill(client, plan, config); err != nil {
 		return 0, 0, err
 	}
 	f, err := os.Create(profileFile)
@@ -120,49 +116,6 @@ func runOnce(profileFile string, direct bool, events int) (cpu, wall float64, er
 	cpu, wall = cpuSeconds()-before, time.Since(started).Seconds()
 	cancel()
 	return cpu, wall, errors.Join(err, <-ended)
-}
-
-func clientConfig() *sarama.Config {
-	c := sarama.NewConfig()
-	c.Version = sarama.V2_5_0_0
-	c.Producer.RequiredAcks = sarama.WaitForAll
-	c.Producer.Compression = sarama.CompressionLZ4
-	c.Producer.Partitioner = sarama.NewMurmur2Partitioner
-	c.Producer.Return.Successes = false
-	return c
-}
-
-// fill creates the input topics with 4 partitions and writes the events, keyed by user.
-func fill(client sarama.Client, plan *rules.Plan, events int) error {
-	admin, err := sarama.NewClusterAdminFromClient(client)
-	if err != nil {
-		return err
-	}
-	topics := map[string]string{}
-	for _, s := range plan.Streams {
-		topics[s.Name] = s.Topic
-		if err := admin.CreateTopic(s.Topic, &sarama.TopicDetail{NumPartitions: 4, ReplicationFactor: 1}, false); err != nil {
-			return err
-		}
-	}
-	producer, err := sarama.NewAsyncProducerFromClient(client)
-	if err != nil {
-		return err
-	}
-	config := gen.Default()
-	config.Events = uint64(events)
-	g, err := gen.New(config)
-	if err != nil {
-		return err
-	}
-	var rec gen.Record
-	for g.Next(&rec) {
-		producer.Input() <- &sarama.ProducerMessage{
-			Topic: topics[rec.Stream], Key: sarama.StringEncoder(rec.Key), Value: sarama.ByteEncoder(slices.Clone(rec.Value)),
-			Timestamp: time.UnixMicro(rec.Arrival),
-		}
-	}
-	return producer.Close()
 }
 
 // awaitLag returns when the processors have committed everything.
@@ -202,6 +155,7 @@ var owners = []struct{ prefix, name string }{
 	{"github.com/seed-2058fbc3/lookback/processors.", "processors"},
 	{"github.com/seed-2058fbc3/lookback/internal/broker.", "embedded broker"},
 	{"github.com/twmb/franz-go", "embedded broker"},
+	{"github.com/cockroachdb/pebble", "disk (pebble)"},
 	{"github.com/IBM/sarama", "sarama"},
 	{"github.com/lovoo/goka", "goka"},
 	{"github.com/pierrec/lz4", "compression (lz4)"},

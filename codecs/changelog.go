@@ -151,7 +151,7 @@ func checkVersion(value []byte) ([]byte, error) {
 // Meta is what a partition knows beside its histories.
 type Meta struct {
 	Watermark int64    // microseconds
-	Accepted  uint64   // events accepted so far; what _version counts
+	Accepted  uint64   // events accepted so far, above FirstVersion of an epoch; what _version counts
 	Sources   []Source // how far the inputs had been read
 	Rules     string   // hash of the rules that the state was built with
 }

@@ -47,26 +47,29 @@ func TestInstancesJoinAndLeave(t *testing.T) {
 // awaitMembers waits until each group of an app has that many members, and all of them have partitions.
 func (r *rig) awaitMembers(plan *rules.Plan, want int) {
 	r.t.Helper()
+	r.await(fmt.Sprintf("%d members with partitions", want), func() (bool, error) { return r.hasMembers(plan, want) })
+}
+
+// hasMembers tells whether each group of an app has that many members, and all of them have partitions.
+func (r *rig) hasMembers(plan *rules.Plan, want int) (bool, error) {
 	for _, stage := range processors.Stages(plan) {
-		r.await(fmt.Sprintf("%d members of %s", want, stage.Group), func() (bool, error) {
-			groups, err := r.admin.DescribeConsumerGroups([]string{stage.Group})
+		groups, err := r.admin.DescribeConsumerGroups([]string{stage.Group})
+		if err != nil {
+			return false, err
+		}
+		g := groups[0]
+		if g.State != "Stable" || len(g.Members) != want {
+			return false, fmt.Errorf("group %s is %s with %d members", stage.Group, g.State, len(g.Members))
+		}
+		for _, m := range g.Members {
+			a, err := m.GetMemberAssignment()
 			if err != nil {
 				return false, err
 			}
-			g := groups[0]
-			if g.State != "Stable" || len(g.Members) != want {
-				return false, fmt.Errorf("group is %s with %d members", g.State, len(g.Members))
+			if a == nil || len(a.Topics) == 0 {
+				return false, fmt.Errorf("member %s has no partitions", m.ClientId)
 			}
-			for _, m := range g.Members {
-				a, err := m.GetMemberAssignment()
-				if err != nil {
-					return false, err
-				}
-				if a == nil || len(a.Topics) == 0 {
-					return false, fmt.Errorf("member %s has no partitions", m.ClientId)
-				}
-			}
-			return true, nil
-		})
+		}
 	}
+	return true, nil
 }

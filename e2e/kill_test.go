@@ -16,11 +16,12 @@ import (
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
-// buildLookback builds the program.
-func buildLookback(t *testing.T) string {
+// buildLookback builds the program, with further flags.
+func buildLookback(t *testing.T, flags ...string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "lookback")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../cmd/lookback").CombinedOutput(); err != nil {
+	args := slices.Concat([]string{"build", "-buildvcs=false", "-o", binary}, flags, []string{"../cmd/lookback"})
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return binary
@@ -39,6 +40,7 @@ func startProcess(t *testing.T, binary string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
 	p.cmd.Stderr = &p.stderr
+	p.cmd.Env = append(os.Environ(), "LOOKBACK_HTTP=off") // many run at once
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

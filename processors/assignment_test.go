@@ -1,8 +1,10 @@
 package processors
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -14,6 +16,20 @@ type fakeGroup struct {
 	members    map[string]*sticky
 	generation int32
 	topics     map[string][]int32
+	copies     int
+	settled    []string                            // instances that were found gone in the last rebalance
+	unsettled  bool                                // what they have open cannot be ended
+	standby    map[string][]int32                  // as assigned, by member
+	rewrite    func(id string, data []byte) []byte // of what members say; nil: as it is
+}
+
+// join adds a member that keeps what it was told to, as it is.
+func (g *fakeGroup) join(id string) {
+	g.members[id] = &sticky{
+		instance: id,
+		held:     func() (warm, stale []int32) { return g.standby[id], nil },
+		assigned: func(_, standby []int32) { g.standby[id] = standby },
+	}
 }
 
 // rebalance plans, tells every member what it got and returns who has which partition.
@@ -30,17 +46,35 @@ func (g *fakeGroup) rebalance() map[int32]string {
 		if err != nil {
 			g.t.Fatal(err)
 		}
+		if g.rewrite != nil {
+			data = g.rewrite(id, data)
+		}
 		metas[id] = sarama.ConsumerGroupMemberMetadata{Topics: names, UserData: data}
 	}
-	plan, err := (&sticky{}).Plan(metas, g.topics)
+	g.settled = nil
+	leader := &sticky{copies: g.copies, settle: func(gone []string) []string {
+		g.settled = append(g.settled, gone...)
+		if g.unsettled {
+			return gone
+		}
+		return nil
+	}}
+	plan, err := leader.Plan(metas, g.topics)
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	owners := map[int32]string{}
 	most, least := 0, 1<<30
 	for id, m := range g.members {
-		got := plan[id]
-		m.OnAssignment(&sarama.ConsumerGroupMemberAssignment{Topics: got}, g.generation)
+		got, there := plan[id]
+		if !there {
+			g.t.Fatalf("%s is not told anything", id)
+		}
+		data, err := leader.AssignmentData(id, got, g.generation)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		m.OnAssignment(&sarama.ConsumerGroupMemberAssignment{Topics: got, UserData: data}, g.generation)
 		var first []int32
 		for topic := range g.topics {
 			first = got[topic]
@@ -78,8 +112,8 @@ func TestAssignmentIsEvenAndSticky(t *testing.T) {
 		for i := range list {
 			list[i] = int32(i)
 		}
-		g := &fakeGroup{t: t, members: map[string]*sticky{}, topics: map[string][]int32{"a": list, "b": list}}
-		g.members["m0"] = &sticky{}
+		g := &fakeGroup{t: t, members: map[string]*sticky{}, topics: map[string][]int32{"a": list, "b": list}, copies: rng.IntN(3), standby: map[string][]int32{}}
+		g.join("m0")
 		before := g.rebalance()
 		for step := 1; step < 12; step++ {
 			gone := ""
@@ -89,9 +123,23 @@ func TestAssignmentIsEvenAndSticky(t *testing.T) {
 				}
 				delete(g.members, gone)
 			} else {
-				g.members[fmt.Sprint("m", step)] = &sticky{}
+				g.join(fmt.Sprint("m", step))
 			}
+			copies := g.copiesOf()
 			after := g.rebalance()
+			g.wantCopies(after)
+			if gone != "" && !slices.Equal(g.settled, []string{gone}) || gone == "" && len(g.settled) > 0 {
+				t.Fatalf("%q left, found gone: %v", gone, g.settled)
+			}
+			for n, id := range before {
+				if id != gone || len(copies[n]) == 0 {
+					continue
+				}
+				warm := slices.DeleteFunc(copies[n], func(id string) bool { return id == gone })
+				if free := g.free(after, warm); len(warm) > 0 && len(free) == len(warm) && !slices.Contains(warm, after[n]) {
+					t.Fatalf("%s left, partition %d went to %s, copies of it were with %v, which have room: %v", gone, n, after[n], warm, after)
+				}
+			}
 			moved := 0
 			for n, id := range before {
 				if id != gone && after[n] != id {
@@ -102,11 +150,137 @@ func TestAssignmentIsEvenAndSticky(t *testing.T) {
 			if limit := (partitions + len(g.members) - 1) / len(g.members); gone != "" && moved > 0 || moved > limit {
 				t.Fatalf("%d partitions of members that stayed moved (left: %q, members: %d, partitions: %d)", moved, gone, len(g.members), partitions)
 			}
-			if again := g.rebalance(); fmt.Sprint(again) != fmt.Sprint(after) {
-				t.Fatalf("without a change of members the assignment changed from %v to %v", after, again)
+			standby := fmt.Sprint(g.standby)
+			if again := g.rebalance(); fmt.Sprint(again) != fmt.Sprint(after) || fmt.Sprint(g.standby) != standby {
+				t.Fatalf("without a change of members the assignment changed from %v and %s to %v and %v", after, standby, again, g.standby)
 			}
 			before = after
 		}
+	}
+}
+
+// copiesOf returns which members have copies of each partition's table.
+func (g *fakeGroup) copiesOf() map[int32][]string {
+	copies := map[int32][]string{}
+	for id := range g.members {
+		for _, n := range g.standby[id] {
+			copies[n] = append(copies[n], id)
+		}
+	}
+	return copies
+}
+
+// wantCopies checks that each table has its copies, none where it is in service, and that the load of them is even.
+func (g *fakeGroup) wantCopies(owners map[int32]string) {
+	g.t.Helper()
+	for id := range g.standby {
+		if g.members[id] == nil {
+			delete(g.standby, id)
+		}
+	}
+	want := min(g.copies, len(g.members)-1)
+	copies := g.copiesOf()
+	for n, owner := range owners {
+		slices.Sort(copies[n])
+		if got := slices.Compact(slices.Clone(copies[n])); len(got) != want || len(copies[n]) != want || slices.Contains(got, owner) {
+			g.t.Fatalf("partition %d of %s has copies with %v, want %d", n, owner, copies[n], want)
+		}
+	}
+	limit := (len(owners)*want + len(g.members) - 1) / len(g.members)
+	for id := range g.members {
+		if len(g.standby[id]) > limit+1 {
+			g.t.Fatalf("%s has %d copies of %d: %v", id, len(g.standby[id]), len(owners)*want, g.standby)
+		}
+	}
+}
+
+// free returns those of the members that have less than a full share.
+func (g *fakeGroup) free(owners map[int32]string, members []string) (free []string) {
+	shares := map[string]int{}
+	for _, id := range owners {
+		shares[id]++
+	}
+	for _, id := range members {
+		if shares[id] < len(owners)/len(g.members) {
+			free = append(free, id)
+		}
+	}
+	return free
+}
+
+// A member that comes back with what it has on its disk gets that, from those who have to give up something.
+func TestAssignmentFollowsTheDisk(t *testing.T) {
+	g := &fakeGroup{t: t, members: map[string]*sticky{}, topics: map[string][]int32{"a": {0, 1, 2, 3, 4, 5}}, standby: map[string][]int32{}}
+	g.join("m0")
+	g.join("m1")
+	before := g.rebalance()
+	var had []int32
+	for n, id := range before {
+		if id == "m0" {
+			had = append(had, n)
+		}
+	}
+	delete(g.members, "m0")
+	g.rebalance()
+	g.members["m0"] = &sticky{held: func() (warm, stale []int32) { return nil, had }}
+	if after := g.rebalance(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the assignment was %v and is %v", before, after)
+	}
+}
+
+// Those who left are remembered until what they may have open is ended.
+func TestAssignmentRemembersWhatIsNotSettled(t *testing.T) {
+	g := &fakeGroup{t: t, members: map[string]*sticky{}, topics: map[string][]int32{"a": {0, 1}}, standby: map[string][]int32{}}
+	for _, id := range []string{"m0", "m1", "m2"} {
+		g.join(id)
+	}
+	g.rebalance()
+	delete(g.members, "m0")
+	g.unsettled = true
+	for range 2 {
+		if g.rebalance(); !slices.Equal(g.settled, []string{"m0"}) {
+			t.Fatalf("found gone: %v", g.settled)
+		}
+	}
+	g.join("m0") // it is back, and settles its own
+	if g.rebalance(); len(g.settled) > 0 {
+		t.Fatalf("found gone: %v", g.settled)
+	}
+	delete(g.members, "m0")
+	g.unsettled = false
+	if g.rebalance(); !slices.Equal(g.settled, []string{"m0"}) {
+		t.Fatalf("found gone: %v", g.settled)
+	}
+	if g.rebalance(); len(g.settled) > 0 {
+		t.Fatalf("found gone: %v", g.settled)
+	}
+}
+
+// Members of the first releases say their generation and partitions, in four bytes each, and keep them.
+func TestAssignmentUnderstandsTheFirstReleases(t *testing.T) {
+	g := &fakeGroup{t: t, members: map[string]*sticky{}, topics: map[string][]int32{"a": {0, 1, 2, 3}}, standby: map[string][]int32{}}
+	g.join("old")
+	g.join("new")
+	g.rewrite = func(id string, data []byte) []byte {
+		if id != "old" {
+			return data
+		}
+		s, err := decodeSubscription(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := binary.BigEndian.AppendUint32(nil, uint32(s.Generation))
+		for _, n := range s.Had {
+			old = binary.BigEndian.AppendUint32(old, uint32(n))
+		}
+		return old
+	}
+	before := g.rebalance()
+	g.join("third")
+	g.rebalance()
+	delete(g.members, "third")
+	if after := g.rebalance(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the assignment was %v and is %v", before, after)
 	}
 }
 
@@ -115,8 +289,10 @@ func TestAssignmentRefusesWhatItCannotDivide(t *testing.T) {
 	if _, err := (&sticky{}).Plan(member, map[string][]int32{"a": {0, 1}, "b": {0}}); err == nil {
 		t.Error("topics with different partition counts were divided")
 	}
-	member["m"] = sarama.ConsumerGroupMemberMetadata{Topics: []string{"a"}, UserData: []byte{1}}
-	if _, err := (&sticky{}).Plan(member, map[string][]int32{"a": {0}}); err == nil {
-		t.Error("corrupt user data was taken")
+	for _, data := range []string{"\x00", "\x00\x00\x00\x01\x00", "\x01", "\x01{", "\x02{}"} {
+		member["m"] = sarama.ConsumerGroupMemberMetadata{Topics: []string{"a"}, UserData: []byte(data)}
+		if _, err := (&sticky{}).Plan(member, map[string][]int32{"a": {0}}); err == nil {
+			t.Errorf("corrupt user data %q was taken", data)
+		}
 	}
 }

@@ -50,7 +50,7 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 	for _, leaving := range o.leaving {
 		h.Remove(leaving.Stream(), leaving.ID())
 		why := codecs.Rejectf(reasonMaxTouches, "the key has more than %d touches, and this is the oldest without credit", limit)
-		p.stats.rejected(why.Reason)
+		p.tally.reject(why.Reason)
 		from := Raw{Value: p.render(leaving), Origin: codecs.Origin{
 			Topic: p.plan.Streams[leaving.Stream()].Topic, Partition: -1, Offset: -1, Timestamp: raw.Origin.Timestamp}}
 		p.emit(rejected(p.plan.App, &from, why, ""))

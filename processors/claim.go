@@ -22,6 +22,7 @@ type claim struct {
 
 	next      atomic.Int64 // offset behind the last record whose callback is done; -1: none in this session
 	committed int64        // offset last committed in this session; belongs to the committer
+	handled   int64        // records since the last commit; of the callbacks and, when they are at rest, the committer
 	metadata  string       // committed with the offset
 
 	attached atomic.Bool // the embedded claim is there

@@ -63,11 +63,17 @@ func (s *session) flush(ctx context.Context, now time.Time) error {
 		commit = s.commitTransaction
 	}
 	committed, err := commit(ctx)
-	if err != nil || !committed {
+	if err != nil {
+		s.p.report().abort(err)
 		return err
 	}
+	if !committed {
+		return nil
+	}
 	s.handled.Store(0)
+	now = time.Now()
 	s.work.committed(now)
+	s.report(now)
 	return nil
 }
 
@@ -100,6 +106,7 @@ func (s *session) commitTransaction(ctx context.Context) (bool, error) {
 	if failpoint.On("bug-offsets-outside-transaction") {
 		offsets.Positions = nil
 	}
+	began := time.Now()
 	if err := s.outbox.Commit(ctx, offsets); err != nil {
 		return false, err
 	}
@@ -113,6 +120,7 @@ func (s *session) commitTransaction(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	s.noteCommitted(moved)
+	s.p.report().commit(time.Since(began))
 	failpoint.Hit("commit-after-apply")
 	return true, nil
 }
@@ -126,10 +134,12 @@ func (s *session) commitTransaction(ctx context.Context) (bool, error) {
 //
 // A failure between two steps leaves the later ones undone, so the records are read again.
 func (s *session) commitInOrder(ctx context.Context) (bool, error) {
+	began := time.Now()
 	if err := s.outbox.Flush(ctx); err != nil {
 		return false, fmt.Errorf("flush outputs: %w", err)
 	}
-	if dirty := s.dirty(); len(dirty) > 0 {
+	dirty := s.dirty()
+	if len(dirty) > 0 {
 		for _, st := range dirty {
 			s.queueChanges(st)
 		}
@@ -140,11 +150,15 @@ func (s *session) commitInOrder(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	if moved := s.moved(); len(moved) > 0 {
+	moved := s.moved()
+	if len(moved) > 0 {
 		if err := s.commitOffsets(ctx, moved); err != nil {
 			return false, fmt.Errorf("commit offsets: %w", err)
 		}
 		s.noteCommitted(moved)
+	}
+	if len(dirty)+len(moved) > 0 {
+		s.p.report().commit(time.Since(began))
 	}
 	return true, nil
 }
@@ -165,7 +179,11 @@ func (s *session) applyTables(dirty []*store) error {
 	for _, st := range dirty {
 		position := st.table.Position()
 		if next, ok := s.outbox.Acked(st.partition); ok {
-			position = max(position, next)
+			if next < position {
+				return fatalError{fmt.Errorf("changelog %s/%d has begun anew: its next offset is %d, the table is at %d; it was deleted while it was in use, and what it held is lost",
+					s.p.changelog, st.partition, next, position)}
+			}
+			position = next
 		}
 		if err := st.table.Commit(position); err != nil {
 			return fmt.Errorf("commit table of partition %d: %w", st.partition, err)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 // Config is what running a plan needs besides the plan. Settings that the rules file has too (brokers, intervals, store)
@@ -67,9 +69,22 @@ func saramaConfig(clientID string) *sarama.Config {
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	c.Consumer.Offsets.AutoCommit.Enable = false
 	c.Consumer.Return.Errors = true
-	c.Consumer.MaxWaitTime = 250 * time.Millisecond
-	c.Consumer.Group.Session.Timeout = 10 * time.Second
-	c.Consumer.Group.Heartbeat.Interval = time.Second
+	c.Consumer.MaxWaitTime = 100 * time.Millisecond // a claim that is given up waits for its last fetch
+	c.Consumer.Retry.Backoff = 250 * time.Millisecond
+	// A member hears of a rebalance with its next heartbeat, and everybody waits for the last to hear of it.
+	c.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
+	c.Consumer.Group.Rebalance.Retry.Max = 20
+	c.Consumer.Group.Rebalance.Retry.Backoff = 100 * time.Millisecond
 	c.ChannelBufferSize = 1024
 	return c
+}
+
+// membership sets how this instance is a member of groups. With an instance id it is a static one: it does not leave when it
+// stops, and has its partitions back when it returns within the session time-out, without a rebalance.
+func membership(c *sarama.Config, s rules.Settings) {
+	c.Consumer.Group.InstanceId = s.InstanceID
+	if s.SessionTimeout > 0 {
+		c.Consumer.Group.Session.Timeout = s.SessionTimeout
+	}
+	c.Consumer.Group.Heartbeat.Interval = min(c.Consumer.Group.Heartbeat.Interval, c.Consumer.Group.Session.Timeout/4)
 }

@@ -79,7 +79,7 @@ func (p *partition) change(r *rules.Rule, before, after *codecs.Credit, version 
 		p.changed(r, before, after)
 	}
 	if before != nil {
-		p.stats.correction(r.Name)
+		p.tally.correction(r.Name)
 		p.delta(r, before, -1, deltaCorrected, cause, raw)
 	}
 	switch {
@@ -97,13 +97,13 @@ func (p *partition) change(r *rules.Rule, before, after *codecs.Credit, version 
 }
 
 func (p *partition) delta(r *rules.Rule, c *codecs.Credit, sign int, reason string, cause codecs.Row, raw *Raw) {
-	p.stats.row(r.Name, c.Class, sign)
+	p.tally.row(r.Name, c.Class, sign)
 	if !r.Deltas {
 		return
 	}
 	id := codecs.DeltaID(c, sign, p.plan.Streams[cause.Stream()].Content(cause))
 	value, err := codecs.AppendDelta(make([]byte, 0, 512), c, sign, reason, id)
-	p.output(r, c, r.Into+".deltas", value, err, raw)
+	p.output(r, c, r.Into+".deltas", OpDelta, value, err, raw)
 }
 
 func (p *partition) upsert(r *rules.Rule, c *codecs.Credit, op string, version uint64, raw *Raw) {
@@ -111,17 +111,18 @@ func (p *partition) upsert(r *rules.Rule, c *codecs.Credit, op string, version u
 		return
 	}
 	value, err := codecs.AppendUpsert(make([]byte, 0, 512), c, op, version, op == codecs.OpDelete, r.Hash)
-	p.output(r, c, r.Into, value, err, raw)
+	p.output(r, c, r.Into, op, value, err, raw)
 }
 
 // output emits a row to the partition of its conversion. A row that cannot be written exactly is a reject.
-func (p *partition) output(r *rules.Rule, c *codecs.Credit, topic string, value []byte, err error, raw *Raw) {
+func (p *partition) output(r *rules.Rule, c *codecs.Credit, topic, op string, value []byte, err error, raw *Raw) {
 	if err != nil {
 		why := codecs.Rejectf(codecs.ReasonOutOfRange, "%v", err)
-		p.stats.rejected(why.Reason)
+		p.tally.reject(why.Reason)
 		p.emit(rejected(p.plan.App, raw, why, r.Name))
 		return
 	}
+	p.tally.output(r.Name, op)
 	p.emit(codecs.Record{
 		Topic: topic, Partition: -1, Value: value,
 		Key:         codecs.AppendRowKey(nil, r.Name, r.Model, c.Conversion),

@@ -116,7 +116,7 @@ func BenchmarkEngine(b *testing.B) {
 				b.Fatal(err)
 			}
 			rows := 0
-			p := newPartition(plan, plan.Keys[0], table, func(codecs.Record) { rows++ }, NewStats(plan))
+			p := newPartition(plan, plan.Keys[0], table, func(codecs.Record) { rows++ }, NewStats(plan).tally())
 			g := newTraffic(size.keys, size.touches)
 			feed := func(n int) {
 				for range n {

@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type group struct {
 	client sarama.Client // the group's own
 	p      *processor
 	log    *slog.Logger
+
+	missing missing
 }
 
 // Close leaves the group.
@@ -47,16 +50,31 @@ func (g *group) consume(ctx context.Context, topics []string, handler sarama.Con
 		started := time.Now()
 		sessionCtx, cancel := context.WithCancelCause(ctx)
 		h := &sessionHandler{inner: handler, p: g.p, cancel: cancel}
+		g.p.report().joining()
 		err := g.ConsumerGroup.Consume(sessionCtx, topics, h)
 		failure := h.failure()
+		if failure == nil && err == nil {
+			err = h.lost()
+		}
 		cancel(nil)
+		if ctx.Err() != nil || errors.Is(failure, errSessionOver) {
+			g.p.report().ended(nil)
+		} else {
+			g.p.report().ended(cmp.Or(failure, err))
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(failure, sarama.ErrFencedInstancedId), errors.Is(err, sarama.ErrFencedInstancedId):
+			return fmt.Errorf("consumer group %s: another instance runs with instance_id %q; each needs one of its own: %w",
+				g.p.name, g.p.config.Consumer.Group.InstanceId, errors.Join(failure, err))
 		case failure != nil && isFatal(failure):
 			return failure
 		case failure == nil && err != nil && isFatal(err):
 			return fmt.Errorf("consumer group %s: %w", g.p.name, err)
+		}
+		if gone := g.missing.note("", cmp.Or(failure, err), time.Now()); gone != nil {
+			return gone
 		}
 		if time.Since(started) > steady {
 			delay.reset()
@@ -67,17 +85,38 @@ func (g *group) consume(ctx context.Context, topics []string, handler sarama.Con
 		if errors.Is(err, errSessionOver) {
 			err = nil
 		}
-		if err == nil && !delay.running() {
+		if err == nil {
 			continue // a rebalance
 		}
-		wait := delay.next()
-		if err != nil {
+		wait := passingDelay
+		if failure != nil || !isPassing(err) {
+			wait = delay.next()
 			g.log.Warn("session ended, joining again", "group", g.p.name, "cause", err, "wait", wait)
+		} else {
+			g.log.Debug("session could not begin yet, joining again", "group", g.p.name, "cause", err, "wait", wait)
 		}
 		if !sleep(ctx, wait) {
 			return nil
 		}
 	}
+}
+
+// passingDelay is how long to wait where the group is not ready for this member.
+const passingDelay = 50 * time.Millisecond
+
+// isPassing tells answers that are no failure of anything: the group is busy with another rebalance, its coordinator has just
+// taken over, or what an instance has left open keeps its offsets unknown until it is ended.
+func isPassing(err error) bool {
+	for _, cause := range []error{
+		sarama.ErrUnstableOffsetCommit,
+		sarama.ErrRebalanceInProgress,
+		sarama.ErrOffsetsLoadInProgress,
+	} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }
 
 // errSessionOver is why a session could not begin that a rebalance ended before.
@@ -146,6 +185,19 @@ func (h *sessionHandler) failure() error {
 	return h.session.failure()
 }
 
+// lost returns why sarama ended the session, where that is neither a rebalance nor our own doing.
+func (h *sessionHandler) lost() error {
+	if h.session == nil {
+		return nil
+	}
+	switch cause := context.Cause(h.session.ctx); {
+	case cause == nil, errors.Is(cause, context.Canceled), errors.Is(cause, sarama.ErrRebalanceInProgress):
+		return nil
+	default:
+		return fmt.Errorf("membership lost: %w", cause)
+	}
+}
+
 // backoff is the delay between attempts: it doubles from minBackoff to maxBackoff.
 type backoff struct{ last time.Duration }
 
@@ -154,8 +206,7 @@ func (b *backoff) next() time.Duration {
 	return b.last
 }
 
-func (b *backoff) reset()        { b.last = 0 }
-func (b *backoff) running() bool { return b.last > 0 }
+func (b *backoff) reset() { b.last = 0 }
 
 // sleep waits and reports whether ctx is still on.
 func sleep(ctx context.Context, d time.Duration) bool {

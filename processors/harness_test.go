@@ -174,6 +174,8 @@ func (r *rig) eventually(what string, condition func() bool) {
 	}
 }
 
+var echoShape = tables.Shape{Streams: []tables.StreamShape{{Used: true, Paths: [][]int{{}}, Keep: 1 << 40}}, Layout: "echo"}
+
 // running is a processor at work.
 type running struct {
 	*processor
@@ -195,8 +197,7 @@ func (r *rig) start(dir string, options ...func(*processor)) *running {
 		interval: 10 * time.Millisecond, trimming: time.Hour, grace: 2 * time.Second,
 		log: r.log, stats: NewStats(&rules.Plan{}), onReady: func() {},
 	}
-	shape := tables.Shape{Streams: []tables.StreamShape{{Used: true, Paths: [][]int{{}}, Keep: 1 << 40}}, Layout: "echo"}
-	p.stores = newStores(shape, func(partition int32) tables.Options {
+	p.stores = newStores(echoShape, func(partition int32) tables.Options {
 		if dir == "" {
 			return tables.Options{}
 		}

@@ -26,7 +26,6 @@ type intake struct {
 
 	app      string
 	settings rules.Settings
-	stats    *Stats
 	endOf    func(topic string, partition int32) (int64, error)
 
 	safe []codecs.Source // sources as of the last commit: all events up to there are in the repartition topics
@@ -46,6 +45,7 @@ type target struct {
 type intakeLane struct {
 	cleaner *cleanser
 	source  *source
+	tally   *tally
 	raw     Raw
 	event   codecs.Event
 	shuffle codecs.Shuffle
@@ -64,7 +64,6 @@ func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*table
 		lanes:    make([]*intakeLane, s.p.partitions),
 		app:      plan.App,
 		settings: plan.Settings,
-		stats:    stats,
 		endOf:    s.endOf,
 	}
 	var sources []*source
@@ -72,7 +71,7 @@ func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*table
 	for _, n := range s.assigned() {
 		src := newSource(sourceID{stream.Rank, n}, s.claim(stream.Topic, n), now)
 		sources = append(sources, src)
-		w.lanes[n] = &intakeLane{cleaner: newCleanser(plan, stream, dims), source: src}
+		w.lanes[n] = &intakeLane{cleaner: newCleanser(plan, stream, dims), source: src, tally: stats.tally()}
 	}
 	return w, recallTimes(s.ctx, s.p.client, s.p.name, stream.Topic, sources)
 }
@@ -115,7 +114,7 @@ func (w *intake) handle(in *input) error {
 func (w *intake) reject(in *input, raw *Raw, reject *codecs.Reject) {
 	raw.Headers = in.headers()
 	w.s.outbox.Add(rejected(w.app, raw, reject, ""))
-	w.stats.rejected(reject.Reason)
+	w.lanes[in.Partition].tally.reject(reject.Reason)
 }
 
 // mayBeLate tells whether an event could be late when it reaches its key: only then do its original bytes travel with it.
@@ -161,7 +160,11 @@ func (w *intake) tick(now time.Time) error {
 func (w *intake) committed(time.Time) {
 	w.safe = w.safe[:0]
 	for _, l := range w.lanes {
-		if l != nil && (l.source.time != noTime || l.source.idle) {
+		if l == nil {
+			continue
+		}
+		l.tally.commit()
+		if l.source.time != noTime || l.source.idle {
 			w.safe = append(w.safe, l.source.state())
 		}
 	}

@@ -44,6 +44,7 @@ type keyedLane struct {
 	cleaners []*cleanser // by rank, of the streams read directly
 	sources  []*source   // by rank, likewise
 
+	tally   *tally
 	raw     Raw
 	event   codecs.Event
 	shuffle codecs.Shuffle
@@ -76,7 +77,8 @@ func newKeyed(s *session, plan *rules.Plan, key *rules.Key, repartition string, 
 }
 
 func (w *keyed) open(partition int32, t *tables.Table) error {
-	l := &keyedLane{engine: newPartition(w.plan, w.key, t, w.s.outbox.Add, w.stats), table: t}
+	l := &keyedLane{table: t, tally: w.stats.tally()}
+	l.engine = newPartition(w.plan, w.key, t, w.s.outbox.Add, l.tally)
 	disorder := func(stream int) int64 { return w.plan.Streams[stream].Disorder }
 	if w.repartition != "" {
 		var ids []sourceID
@@ -212,7 +214,7 @@ func (l *keyedLane) arrived(raw *Raw) {
 func (w *keyed) reject(in *input, raw *Raw, reject *codecs.Reject) {
 	raw.Headers = in.headers()
 	w.s.outbox.Add(rejected(w.plan.App, raw, reject, ""))
-	w.stats.rejected(reject.Reason)
+	w.lanes[in.Partition].Load().tally.reject(reject.Reason)
 }
 
 // tick raises the watermarks. That what the tracker knows is written with the state keeps a restart from waiting for
@@ -255,5 +257,6 @@ func (w *keyed) committed(now time.Time) {
 			w.stats.latency.Observe(now.Sub(time.UnixMicro(stamp)))
 		}
 		l.stamps = l.stamps[:0]
+		l.tally.commit()
 	}
 }

@@ -1,10 +1,8 @@
 package processors
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/IBM/sarama"
 
@@ -73,59 +71,10 @@ func topicLag(client sarama.Client, admin sarama.ClusterAdmin, group, topic stri
 // hasRecords tells whether there is, or may yet be, a committed record of a partition in [from, end): one that was committed,
 // or a transaction that is open.
 func hasRecords(client sarama.Client, topic string, partition int32, from, end int64) (bool, error) {
-	const maxBytes = 1 << 20
-	leader, err := client.Leader(topic, partition)
-	if err != nil {
-		return false, err
-	}
-	for from < end {
-		req := &sarama.FetchRequest{Version: 11, MinBytes: 1, MaxBytes: maxBytes, Isolation: sarama.ReadCommitted}
-		req.AddBlock(topic, partition, from, maxBytes, -1)
-		resp, err := leader.Fetch(req)
-		if err != nil {
-			_ = leader.Close() // so that the next attempt dials again
-			return false, err
-		}
-		block := resp.GetBlock(topic, partition)
-		switch {
-		case block == nil:
-			return false, sarama.ErrIncompleteResponse
-		case block.Err != sarama.ErrNoError:
-			return false, block.Err
-		}
-		next, found := scan(block, from)
-		if found || next == from {
-			return true, nil // next == from: what follows belongs to a transaction that is open
-		}
-		from = next
-	}
-	return false, nil
-}
-
-// scan looks for a record at from or later that a reader of what is committed is given, and returns the offset behind what
-// it has looked at.
-func scan(block *sarama.FetchResponseBlock, from int64) (next int64, found bool) {
-	aborted := map[int64]bool{} // producers whose transaction at this place was aborted
-	ends := block.AbortedTransactions
-	slices.SortFunc(ends, func(a, b *sarama.AbortedTransaction) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
-	next = from
-	for _, set := range block.RecordsSet {
-		batch := set.RecordBatch
-		if batch == nil {
-			continue
-		}
-		for len(ends) > 0 && ends[0].FirstOffset <= batch.LastOffset() {
-			aborted[ends[0].ProducerID] = true
-			ends = ends[1:]
-		}
-		switch {
-		case batch.Control:
-			delete(aborted, batch.ProducerID)
-		case batch.IsTransactional && aborted[batch.ProducerID]:
-		case batch.LastOffset() >= from:
-			return next, true
-		}
-		next = max(next, batch.LastOffset()+1)
-	}
-	return next, false
+	found := false
+	next, err := visitCommitted(client, topic, partition, from, end, func(*committedRecord) bool {
+		found = true
+		return false
+	})
+	return found || err == nil && next < end, err
 }

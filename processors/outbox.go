@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -71,11 +72,19 @@ func (o *outbox) Add(r codecs.Record) {
 
 // Flush sends everything that was added and returns when all of it is acknowledged by all in-sync replicas, or the first
 // error.
-func (o *outbox) Flush(ctx context.Context) error { return o.producer.Flush(ctx) }
+func (o *outbox) Flush(ctx context.Context) error { return lasting(o.producer.Flush(ctx)) }
 
 // Commit sends everything that was added and commits it, with the offsets, as one transaction.
 func (o *outbox) Commit(ctx context.Context, offsets producer.Offsets) error {
-	return o.producer.Commit(ctx, offsets)
+	return lasting(o.producer.Commit(ctx, offsets))
+}
+
+// lasting makes the error of a topic that does not exist a fatal one: the producer has waited for the topic to appear.
+func lasting(err error) error {
+	if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+		return fatalError{err}
+	}
+	return err
 }
 
 // Empty tells whether everything that was added is acknowledged and, in a transaction, committed.

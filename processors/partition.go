@@ -21,7 +21,7 @@ type partition struct {
 	key   *rules.Key
 	table *tables.Table
 	emit  func(codecs.Record)
-	stats *Stats
+	tally *tally
 	eval  *rules.Evaluator
 
 	// changed, where it is set, is told of every change of a conversion's row; nil is no row.
@@ -40,8 +40,8 @@ type reached struct {
 }
 
 // newPartition returns the processor over a table, which must be restored. emit takes over the records' slices.
-func newPartition(plan *rules.Plan, key *rules.Key, t *tables.Table, emit func(codecs.Record), stats *Stats) *partition {
-	return &partition{plan: plan, key: key, table: t, emit: emit, stats: stats, eval: rules.NewEvaluator(plan)}
+func newPartition(plan *rules.Plan, key *rules.Key, t *tables.Table, emit func(codecs.Record), tally *tally) *partition {
+	return &partition{plan: plan, key: key, table: t, emit: emit, tally: tally, eval: rules.NewEvaluator(plan)}
 }
 
 // shapeOf says what the table of a key keeps.
@@ -105,7 +105,7 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	rank, at := row.Stream(), row.Time()
 	stream := p.plan.Streams[rank]
 	if w := p.watermark(); w != math.MinInt64 && at < w-stream.Lateness {
-		p.stats.late(rank)
+		p.tally.late(rank)
 		p.reject(row, raw, codecs.Rejectf(reasonLate, "event time %s is %s behind the watermark %s, lateness is %s",
 			stamp(at), lag(w-at), stamp(w), lag(stream.Lateness)), "")
 		return nil
@@ -117,12 +117,12 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	old := h.Get(rank, row.ID())
 	if old != nil {
 		if bytes.Equal(old, row) || !stream.Precedes(row, old) {
-			p.stats.duplicate(rank)
+			p.tally.duplicate(rank)
 			return nil
 		}
 		old = bytes.Clone(old)
 	}
-	p.stats.accepted(rank)
+	p.tally.accepted(rank)
 	p.reach(h, row, old)
 	failed := p.evaluateBefore(h)
 	version := p.table.Accept()
@@ -205,7 +205,7 @@ func (p *partition) evaluateBefore(h *tables.History) error {
 // reject emits a record to the topic of rejected, or late, events.
 func (p *partition) reject(row codecs.Row, raw *Raw, why *codecs.Reject, rule string) {
 	if why.Reason != reasonLate {
-		p.stats.rejected(why.Reason)
+		p.tally.reject(why.Reason)
 	}
 	r := *raw
 	if r.Value == nil {

@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -88,6 +89,25 @@ func countPartitions(admin sarama.ClusterAdmin, all []Topic) (map[string]int32, 
 		}
 	}
 	return counts, nil
+}
+
+// incarnations returns the ids of the changelogs. A topic that is deleted and created again has the same name and another id.
+func incarnations(plan *rules.Plan, admin sarama.ClusterAdmin) (map[string]string, error) {
+	var names []string
+	for _, k := range plan.Keys {
+		names = append(names, ChangelogTopic(plan.App, k))
+	}
+	described, err := admin.DescribeTopics(names)
+	if err != nil {
+		return nil, fmt.Errorf("describe changelogs: %w", err)
+	}
+	ids := map[string]string{}
+	for _, t := range described {
+		if t.Err == sarama.ErrNoError && t.Uuid != (sarama.Uuid{}) {
+			ids[t.Name] = hex.EncodeToString(t.Uuid[:])
+		}
+	}
+	return ids, nil
 }
 
 type checker struct {

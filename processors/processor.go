@@ -33,6 +33,8 @@ type processor struct {
 	deleteRecords func(topic string, below map[int32]int64) error // nil: nothing is trimmed
 	stores        *stores                                         // nil without state
 	newWork       func(s *session) (work, error)
+	instance      string        // name of this instance, which its members of groups tell each other
+	copies        int           // of each partition's table that other instances keep
 	transactional string        // id of the producer's transactions; "" under at-least-once delivery
 	interval      time.Duration // between commits
 	records       int64         // from which a commit comes early
@@ -47,6 +49,7 @@ type processor struct {
 	producer *producer.Producer
 	reader   sarama.Client   // of consumer
 	consumer sarama.Consumer // reads changelogs
+	standbys *standbys       // nil without state
 
 	current   atomic.Pointer[session]
 	failure   error // of the consumer group, for good; goka's Run reports it in words of its own
@@ -64,6 +67,9 @@ func (p *processor) run(ctx context.Context) error {
 	defer p.disconnect()
 	if err := p.awaitTopics(ctx); err != nil {
 		return err
+	}
+	if p.stores != nil {
+		p.standbys = newStandbys(ctx, p)
 	}
 	graph := goka.DefineGroup(goka.Group(p.name), p.edges()...)
 	g, err := goka.NewProcessor(p.brokers, graph,
@@ -89,6 +95,7 @@ func (p *processor) run(ctx context.Context) error {
 	}
 	err = g.Run(ctx)
 	if p.stores != nil {
+		p.standbys.stop()
 		if closing := p.stores.close(); closing != nil {
 			p.log.Error("tables could not be closed", "group", p.name, "error", closing)
 		}
@@ -175,7 +182,7 @@ func (p *processor) disconnect() {
 // newGroup returns the consumer group. Groups cannot share a client.
 func (p *processor) newGroup(ctx context.Context, brokers []string, name string) (sarama.ConsumerGroup, error) {
 	config := *p.config
-	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{&sticky{}}
+	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{p.strategy(ctx)}
 	client, err := connect(ctx, brokers, &config, p.log)
 	if err != nil {
 		return nil, err
@@ -186,6 +193,18 @@ func (p *processor) newGroup(ctx context.Context, brokers []string, name string)
 		return nil, err
 	}
 	return &group{ConsumerGroup: inner, client: client, p: p, log: p.log}, nil
+}
+
+// strategy returns how this member shares the partitions with the others.
+func (p *processor) strategy(ctx context.Context) *sticky {
+	s := &sticky{instance: p.instance, log: p.log.With("group", p.name)}
+	if p.transactional != "" {
+		s.settle = func(gone []string) []string { return p.settle(ctx, gone) }
+	}
+	if p.standbys != nil {
+		s.copies, s.held, s.assigned = p.copies, p.standbys.held, p.standbys.assign
+	}
+	return s
 }
 
 func (p *processor) edges() []goka.Edge {

@@ -123,7 +123,7 @@ func newEngine(t testing.TB, plan *rules.Plan, o tables.Options) *engine {
 }
 
 func (e *engine) open() {
-	e.part = newPartition(e.plan, e.plan.Keys[0], e.table, func(codecs.Record) {}, NewStats(e.plan))
+	e.part = newPartition(e.plan, e.plan.Keys[0], e.table, func(codecs.Record) {}, NewStats(e.plan).tally())
 	e.part.changed = func(_ *rules.Rule, before, after *codecs.Credit) {
 		c := after
 		if c == nil {

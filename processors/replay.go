@@ -15,7 +15,7 @@ import (
 type Replay struct {
 	plan    *rules.Plan
 	emit    func(codecs.Record)
-	stats   *Stats
+	tally   *tally
 	streams []replayStream
 	keys    []replayKey
 	event   codecs.Event
@@ -44,7 +44,7 @@ type ReplayOptions struct {
 // NewReplay returns a replay of the plan, which must have no tables from topics. dims are by index of plan.Tables. emit
 // takes over the records' slices.
 func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Record), stats *Stats, o ReplayOptions) (*Replay, error) {
-	r := &Replay{plan: plan, emit: emit, stats: stats}
+	r := &Replay{plan: plan, emit: emit, tally: stats.tally()}
 	for _, s := range plan.Streams {
 		r.streams = append(r.streams, replayStream{progress: progress{noTime}, cleanser: newCleanser(plan, s, dims)})
 	}
@@ -53,7 +53,7 @@ func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Reco
 		if err != nil {
 			return nil, err
 		}
-		p := newPartition(plan, k, t, emit, stats)
+		p := newPartition(plan, k, t, emit, r.tally)
 		p.changed = o.Changed
 		r.keys = append(r.keys, replayKey{key: k, partition: p})
 		for _, s := range k.Streams {
@@ -66,6 +66,7 @@ func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Reco
 // Record takes one record of the stream with that rank. An error is one of the state store; what is wrong with the
 // record is emitted as a reject.
 func (r *Replay) Record(stream int, raw *Raw) error {
+	defer r.tally.commit()
 	s := &r.streams[stream]
 	ev := &r.event
 	ev.Time = noTime
@@ -103,10 +104,13 @@ func (r *Replay) accept(s *replayStream, ev *codecs.Event, raw *Raw) error {
 }
 
 // Reject emits a record that could not be given to a stream.
-func (r *Replay) Reject(raw *Raw, why *codecs.Reject) { r.reject(raw, why) }
+func (r *Replay) Reject(raw *Raw, why *codecs.Reject) {
+	defer r.tally.commit()
+	r.reject(raw, why)
+}
 
 func (r *Replay) reject(raw *Raw, why *codecs.Reject) {
-	r.stats.rejected(why.Reason)
+	r.tally.reject(why.Reason)
 	r.emit(rejected(r.plan.App, raw, why, ""))
 }
 

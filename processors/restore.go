@@ -10,7 +10,12 @@ import (
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
-const progressInterval = 5 * time.Second
+const (
+	progressInterval = 5 * time.Second
+
+	// reportEvery is after how many records the progress of a restore is taken note of.
+	reportEvery = 256
+)
 
 // errRebuild says that a local table does not belong to the changelog as it is now.
 var errRebuild = errors.New("the local table does not fit the changelog")
@@ -37,13 +42,14 @@ func (s *session) restore(partition int32) error {
 				return
 			}
 			if errors.Is(err, errRebuild) {
-				s.log.Info("rebuilding table", "partition", partition, "cause", err)
+				s.log.Warn("local state is discarded and restored from the changelog", "partition", partition, "cause", err)
 				if err = st.rebuild(); err == nil {
 					continue
 				}
 			}
 			wait := delay.next()
 			s.log.Warn("restore failed, trying again", "partition", partition, "error", err, "wait", wait)
+			s.p.report().stalled(partition, err)
 			if !sleep(s.ctx, wait) {
 				return
 			}
@@ -83,6 +89,7 @@ func (s *session) restoreOnce(st *store) error {
 	if err := s.work.open(st.partition, st.table); err != nil {
 		return err
 	}
+	s.p.report().serving(st.partition)
 	close(st.ready)
 	s.noteReady()
 	return nil
@@ -93,8 +100,8 @@ func (s *session) load(st *store, consumer sarama.PartitionConsumer) error {
 	begun, reported := time.Now(), time.Now()
 	remaining := st.barrier - st.table.Position()
 	records := 0
-	s.p.stats.restoring.Add(remaining)
-	defer func() { s.p.stats.restoring.Add(-remaining) }()
+	report, total := s.p.report(), remaining
+	report.restoring(st.partition, remaining, total)
 	for {
 		select {
 		case m, ok := <-consumer.Messages():
@@ -106,8 +113,10 @@ func (s *session) load(st *store, consumer sarama.PartitionConsumer) error {
 			}
 			records++
 			left := max(st.barrier-m.Offset, 0)
-			s.p.stats.restoring.Add(left - remaining)
 			remaining = left
+			if records%reportEvery == 0 {
+				report.restoring(st.partition, remaining, total)
+			}
 			if m.Offset >= st.barrier {
 				s.log.Debug("table restored", "partition", st.partition, "records", records, "took", time.Since(begun))
 				return nil

@@ -44,6 +44,8 @@ const (
 func Run(ctx context.Context, plan *rules.Plan, cfg Config) error {
 	cfg = cfg.withDefaults(func() *Stats { return NewStats(plan) })
 	r := &runtime{plan: plan, cfg: cfg, log: cfg.Logger, config: saramaConfig(cfg.ClientID)}
+	stop := context.AfterFunc(ctx, func() { cfg.Stats.enter("stopping") })
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- r.serve(ctx) }()
 	select {
@@ -71,6 +73,7 @@ func (r *runtime) serve(ctx context.Context) error {
 	if r.instance, err = instanceName(r.plan.Settings, r.plan.App); err != nil {
 		return err
 	}
+	membership(r.config, r.plan.Settings)
 	if err = r.prepare(ctx); err == nil {
 		err = r.run(ctx)
 	}
@@ -98,17 +101,23 @@ type runtime struct {
 	instance string           // names this instance in transactional ids
 	counts   map[string]int32 // partitions by topic
 	dims     []*tables.Dimension
+
+	incarnations map[string]string // ids of changelogs by topic, where the broker gives them
 }
 
 // prepare connects, checks topics and loads the dimension tables.
 func (r *runtime) prepare(ctx context.Context) error {
 	var err error
+	r.cfg.Stats.enter("connecting to the brokers")
 	if r.client, err = connect(ctx, r.plan.Settings.Brokers, r.config, r.log); err != nil {
 		return err
 	}
 	err = r.retry(ctx, "checking topics", func() error {
 		if r.admin, err = sarama.NewClusterAdminFromClient(r.client); err == nil {
 			r.counts, err = Prepare(r.plan, r.admin)
+		}
+		if err == nil {
+			r.incarnations, err = incarnations(r.plan, r.admin)
 		}
 		return err
 	})
@@ -136,6 +145,7 @@ func (r *runtime) prepare(ctx context.Context) error {
 // retry calls do until it succeeds, or fails for good.
 func (r *runtime) retry(ctx context.Context, what string, do func() error) error {
 	var delay backoff
+	r.cfg.Stats.enter(what)
 	for {
 		err := do()
 		if mismatches := (Mismatches{}); err == nil || isFatal(err) || isPermanent(err) || errors.As(err, &mismatches) {
@@ -143,6 +153,7 @@ func (r *runtime) retry(ctx context.Context, what string, do func() error) error
 		}
 		wait := delay.next()
 		r.log.Warn(what+" failed, trying again", "error", err, "wait", wait)
+		r.cfg.Stats.enter(fmt.Sprintf("%s failed, trying again: %v", what, err))
 		if !sleep(ctx, wait) {
 			return ctx.Err()
 		}
@@ -170,6 +181,10 @@ func (r *runtime) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	processors := r.processors()
+	for _, p := range processors {
+		p.report() // all are known of before one is ready
+	}
+	r.cfg.Stats.enter("")
 	var waiting atomic.Int32
 	waiting.Store(int32(len(processors)))
 	var running sync.WaitGroup
@@ -222,6 +237,8 @@ func (r *runtime) processor(group string, topics ...string) *processor {
 		config:        r.config,
 		brokers:       r.plan.Settings.Brokers,
 		deleteRecords: r.admin.DeleteRecords,
+		instance:      r.instance,
+		copies:        r.plan.Settings.Standby,
 		transactional: r.transactional(group),
 		interval:      r.plan.Settings.CommitInterval,
 		records:       int64(r.plan.Settings.CommitRecords),
@@ -238,7 +255,7 @@ func (r *runtime) transactional(group string) string {
 	if r.plan.Settings.Delivery != rules.ExactlyOnce {
 		return ""
 	}
-	return group + "." + r.instance
+	return transactionalID(group, r.instance)
 }
 
 func (r *runtime) intakeProcessor(stream *rules.Stream, targets []target) *processor {
@@ -266,6 +283,7 @@ func (r *runtime) keyProcessor(key *rules.Key) *processor {
 	p.stores = newStores(shapeOf(r.plan, key), func(partition int32) tables.Options {
 		o := tables.Options{CacheBytes: r.plan.Settings.CacheBytes}
 		if r.plan.Settings.Store == "disk" {
+			o.Incarnation = r.incarnations[p.changelog]
 			o.Dir = filepath.Join(r.plan.Settings.StateDir, r.plan.App, key.Name, strconv.Itoa(int(partition)))
 		}
 		return o

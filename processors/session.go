@@ -84,6 +84,7 @@ type session struct {
 	running  bool  // run was started
 	finished chan struct{}
 	trimmed  time.Time
+	sized    time.Time // when the tables were looked at last
 }
 
 // newSession opens what a session needs: its outbox, its tables' barriers and its work.
@@ -111,6 +112,7 @@ func newSession(p *processor, inner sarama.ConsumerGroupSession, cancel context.
 		s.claims[topic] = byPartition
 	}
 	s.inputs = make([]input, p.partitions)
+	p.report().joined(inner.GenerationID(), s.assigned())
 	var err error
 	if s.outbox, err = newOutbox(s.ctx, p.client, p.producer, p.rejected, p.changelog); err == nil {
 		if s.work, err = p.newWork(s); err == nil {
@@ -135,6 +137,7 @@ func (s *session) openPartitions() error {
 			if err := s.work.open(n, nil); err != nil {
 				return err
 			}
+			s.p.report().serving(n)
 		}
 		s.p.ready()
 		return nil
@@ -216,6 +219,7 @@ func (s *session) receive(gctx goka.Context) {
 		}
 	}
 	n := int64(len(batch))
+	c.handled += n
 	if before := s.handled.Add(n) - n; before < s.p.records && before+n >= s.p.records {
 		select {
 		case s.early <- struct{}{}:

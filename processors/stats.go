@@ -2,41 +2,51 @@ package processors
 
 import (
 	"maps"
-	"math/bits"
+	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
-// Stats counts what happens to records, for live views and metrics. It is safe for concurrent use. Under at-least-once
-// delivery the counters include what was processed again after a failure.
+// Stats says what a run does and has done, for live views, metrics and readiness. It is safe for concurrent use. What a
+// session did and could not commit is not counted; the session that reads it again counts it.
 type Stats struct {
-	streams []streamStats // by rank
+	streams []string // names, by rank
 	latency Latency
 
-	restoring atomic.Int64 // changelog records that are still to be loaded
-
-	mu          sync.RWMutex
-	rejects     map[string]*atomic.Int64
-	rows        map[RowKind]*atomic.Int64
-	corrections map[string]*atomic.Int64
+	mu         sync.Mutex
+	counts     counts
+	stage      string            // what is done before the processors run, or instead; "": they run
+	processors []*ProcessorStats // in the order of their first mention
 }
 
-type streamStats struct {
-	name                       string
-	accepted, late, duplicates atomic.Int64
-	_                          [64]byte // streams are counted by different goroutines; keep them on different cache lines
+// counts is what becomes of records.
+type counts struct {
+	streams     []streamCounts // by rank
+	rejected    map[string]int64
+	rows        map[RowKind]int64
+	corrections map[string]int64
+	written     map[Output]int64
 }
 
-// RowKind is what output rows are counted by.
+type streamCounts struct{ accepted, late, duplicates int64 }
+
+// RowKind is what signed rows are counted by: the net of a class is its rows of sign 1 less those of sign -1.
 type RowKind struct {
 	Rule, Class string
 	Sign        int // 1 or -1
 }
 
-// Snapshot is what a Stats has counted so far. It belongs to the caller.
+// Output is what records of output topics are counted by.
+type Output struct {
+	Rule string
+	Op   string // "delta", or what an upsert's _op says
+}
+
+// OpDelta is the Output.Op of deltas; those of upserts are codecs.OpUpsert and codecs.OpDelete.
+const OpDelta = "delta"
+
+// Snapshot is what a Stats knows at one moment. It belongs to the caller.
 type Snapshot struct {
 	Accepted    map[string]int64 // by stream
 	Late        map[string]int64 // by stream
@@ -44,119 +54,166 @@ type Snapshot struct {
 	Rejected    map[string]int64 // by reason
 	Rows        map[RowKind]int64
 	Corrections map[string]int64 // by rule
+	Written     map[Output]int64 // records of output topics
+
+	Stage      string // what is done before the processors run, or instead; "": they run
+	Processors []ProcessorSnapshot
 }
 
-// NewStats returns counters for the plan's streams.
+// NewStats returns the Stats of a run, or replay, of the plan.
 func NewStats(plan *rules.Plan) *Stats {
-	s := &Stats{
-		streams:     make([]streamStats, len(plan.Streams)),
-		rejects:     map[string]*atomic.Int64{},
-		rows:        map[RowKind]*atomic.Int64{},
-		corrections: map[string]*atomic.Int64{},
-	}
-	for i, stream := range plan.Streams {
-		s.streams[i].name = stream.Name
+	s := &Stats{counts: newCounts(len(plan.Streams)), stage: "starting"}
+	for _, stream := range plan.Streams {
+		s.streams = append(s.streams, stream.Name)
 	}
 	return s
 }
 
-// Snapshot returns the counters.
+func newCounts(streams int) counts {
+	return counts{
+		streams:     make([]streamCounts, streams),
+		rejected:    map[string]int64{},
+		rows:        map[RowKind]int64{},
+		corrections: map[string]int64{},
+		written:     map[Output]int64{},
+	}
+}
+
+// Snapshot returns what is known now.
 func (s *Stats) Snapshot() Snapshot {
-	n := Snapshot{Accepted: map[string]int64{}, Late: map[string]int64{}, Duplicates: map[string]int64{}}
-	for i := range s.streams {
-		n.Accepted[s.streams[i].name] = s.streams[i].accepted.Load()
-		n.Late[s.streams[i].name] = s.streams[i].late.Load()
-		n.Duplicates[s.streams[i].name] = s.streams[i].duplicates.Load()
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	n.Rejected, n.Rows, n.Corrections = load(s.rejects), load(s.rows), load(s.corrections)
-	return n
-}
-
-// Latency returns the times from a record's Kafka timestamp to the acknowledgement of what it caused.
-func (s *Stats) Latency() *Latency { return &s.latency }
-
-// Restoring returns how many changelog records are still to be read before every partition is in service.
-func (s *Stats) Restoring() int64 { return s.restoring.Load() }
-
-func (s *Stats) accepted(stream int)    { s.streams[stream].accepted.Add(1) }
-func (s *Stats) late(stream int)        { s.streams[stream].late.Add(1) }
-func (s *Stats) duplicate(stream int)   { s.streams[stream].duplicates.Add(1) }
-func (s *Stats) rejected(reason string) { counter(s, s.rejects, reason).Add(1) }
-func (s *Stats) row(rule, class string, sign int) {
-	counter(s, s.rows, RowKind{rule, class, sign}).Add(1)
-}
-func (s *Stats) correction(rule string) { counter(s, s.corrections, rule).Add(1) }
-
-func load[K comparable](m map[K]*atomic.Int64) map[K]int64 {
-	n := make(map[K]int64, len(m))
-	for k, v := range maps.All(m) {
-		n[k] = v.Load()
-	}
-	return n
-}
-
-func counter[K comparable](s *Stats, m map[K]*atomic.Int64, key K) *atomic.Int64 {
-	s.mu.RLock()
-	c := m[key]
-	s.mu.RUnlock()
-	if c != nil {
-		return c
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m[key] == nil {
-		m[key] = new(atomic.Int64)
+	n := Snapshot{
+		Accepted:    map[string]int64{},
+		Late:        map[string]int64{},
+		Duplicates:  map[string]int64{},
+		Rejected:    maps.Clone(s.counts.rejected),
+		Rows:        maps.Clone(s.counts.rows),
+		Corrections: maps.Clone(s.counts.corrections),
+		Written:     maps.Clone(s.counts.written),
+		Stage:       s.stage,
 	}
-	return m[key]
+	for i, stream := range s.counts.streams {
+		n.Accepted[s.streams[i]] = stream.accepted
+		n.Late[s.streams[i]] = stream.late
+		n.Duplicates[s.streams[i]] = stream.duplicates
+	}
+	for _, p := range s.processors {
+		n.Processors = append(n.Processors, p.snapshot())
+	}
+	return n
 }
 
-// Latency is a histogram of durations with buckets of at most an eighth of their value. It is safe for concurrent use.
-type Latency struct {
-	buckets [8 * 64]atomic.Int64
+// Latency returns the times from a record's Kafka timestamp to the commit of what it caused.
+func (s *Stats) Latency() *Latency { return &s.latency }
+
+// Restore returns how many changelog records the assigned partitions have to load, and how many of them are still to come.
+// Partitions that are in service already count, so the first does not fall before the next session.
+func (s *Stats) Restore() (total, remaining int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.processors {
+		t, r := p.restore()
+		total, remaining = total+t, remaining+r
+	}
+	return total, remaining
 }
 
-// Observe adds a duration; negative ones, which clocks that disagree cause, count as zero.
-func (l *Latency) Observe(d time.Duration) {
-	us := uint64(max(d.Microseconds(), 0))
-	l.buckets[bucketOf(us)].Add(1)
+// enter says what is done before the processors run, or instead; "" that they run.
+func (s *Stats) enter(stage string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stage = stage
 }
 
-// Quantile returns the upper bound of the bucket that holds the q-quantile (0 < q <= 1), 0 where nothing was observed.
-func (l *Latency) Quantile(q float64) time.Duration {
-	var counts [len(l.buckets)]int64
-	total := int64(0)
-	for i := range l.buckets {
-		counts[i] = l.buckets[i].Load()
-		total += counts[i]
+// processor returns what is known of a processor, which is known of from then on.
+func (s *Stats) processor(name string) *ProcessorStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.processors, func(p *ProcessorStats) bool { return p.name == name })
+	if i < 0 {
+		i = len(s.processors)
+		s.processors = append(s.processors, newProcessorStats(name))
 	}
-	if total == 0 {
-		return 0
-	}
-	rank := int64(q * float64(total))
-	for i, n := range counts {
-		if rank -= n; rank < 0 || rank == 0 && n > 0 {
-			return time.Duration(boundOf(i)) * time.Microsecond
-		}
-	}
-	return time.Duration(boundOf(len(counts)-1)) * time.Microsecond
+	return s.processors[i]
 }
 
-// bucketOf returns the bucket of n: values below 8 have one each, then every power of two has eight.
-func bucketOf(n uint64) int {
-	if n < 8 {
-		return int(n)
-	}
-	shift := bits.Len64(n) - 4
-	return 8*(shift+1) + int(n>>shift)&7
+// tally returns new counters, whose counts join those of s with each call of commit.
+func (s *Stats) tally() *tally {
+	return &tally{stats: s, counts: newCounts(len(s.streams))}
 }
 
-// boundOf returns the largest value of a bucket.
-func boundOf(bucket int) int64 {
-	if bucket < 8 {
-		return int64(bucket)
+// tally counts what becomes of records between two commits. It belongs to what owns the records: one partition's goroutine
+// and, when that is at rest, the committer. So counting costs no more than adding.
+type tally struct {
+	stats *Stats
+	counts
+	changed bool
+}
+
+func (t *tally) accepted(stream int) {
+	t.streams[stream].accepted++
+	t.changed = true
+}
+
+func (t *tally) late(stream int) {
+	t.streams[stream].late++
+	t.changed = true
+}
+
+func (t *tally) duplicate(stream int) {
+	t.streams[stream].duplicates++
+	t.changed = true
+}
+
+func (t *tally) reject(reason string) {
+	t.rejected[reason]++
+	t.changed = true
+}
+
+func (t *tally) row(rule, class string, sign int) {
+	t.rows[RowKind{rule, class, sign}]++
+	t.changed = true
+}
+
+func (t *tally) correction(rule string) {
+	t.corrections[rule]++
+	t.changed = true
+}
+
+func (t *tally) output(rule, op string) {
+	t.written[Output{rule, op}]++
+	t.changed = true
+}
+
+// commit adds what was counted to the Stats and begins anew.
+func (t *tally) commit() {
+	if !t.changed {
+		return
 	}
-	shift := bucket/8 - 1
-	return int64(8+bucket%8+1)<<shift - 1
+	t.changed = false
+	t.stats.mu.Lock()
+	defer t.stats.mu.Unlock()
+	all := &t.stats.counts
+	for i, n := range t.streams {
+		all.streams[i].accepted += n.accepted
+		all.streams[i].late += n.late
+		all.streams[i].duplicates += n.duplicates
+	}
+	clear(t.streams)
+	move(all.rejected, t.rejected)
+	move(all.rows, t.rows)
+	move(all.corrections, t.corrections)
+	move(all.written, t.written)
+}
+
+// move adds the counts of one map to another and forgets them.
+func move[K comparable](to, from map[K]int64) {
+	if len(from) == 0 {
+		return
+	}
+	for k, n := range from {
+		to[k] += n
+	}
+	clear(from)
 }

@@ -1,58 +1,138 @@
 package processors
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"testing"
-	"time"
 
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/processors/producer"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
-func TestLatencyQuantilesBoundWhatWasObserved(t *testing.T) {
-	var l Latency
-	if l.Quantile(0.5) != 0 {
-		t.Error("a quantile of nothing")
-	}
-	l.Observe(-time.Second)
-	for i := range 1000 {
-		l.Observe(time.Duration(i) * time.Millisecond)
-	}
-	for _, q := range []float64{0.01, 0.5, 0.99, 1} {
-		exact := time.Duration(q*1000) * time.Millisecond
-		if got := l.Quantile(q); got < exact-2*time.Millisecond || got > exact+exact/8+2*time.Millisecond {
-			t.Errorf("quantile %v is %v, want about %v", q, got, exact)
-		}
-	}
-}
-
-func TestLatencyBucketsCoverEverything(t *testing.T) {
-	last := int64(-1)
-	for b := range 8 * 60 {
-		bound := boundOf(b)
-		if bound <= last {
-			t.Fatalf("bucket %d ends at %d, the one before at %d", b, bound, last)
-		}
-		if got := bucketOf(uint64(bound)); got != b {
-			t.Fatalf("%d is in bucket %d, want %d", bound, got, b)
-		}
-		if got := bucketOf(uint64(last + 1)); got != b {
-			t.Fatalf("%d is in bucket %d, want %d", last+1, got, b)
-		}
-		last = bound
-	}
-}
-
-func TestStatsCountByName(t *testing.T) {
+func TestStatsCountWhatIsCommitted(t *testing.T) {
 	s := NewStats(&rules.Plan{Streams: []*rules.Stream{{Name: "a"}, {Name: "b"}}})
-	s.accepted(1)
-	s.accepted(1)
-	s.late(0)
-	s.duplicate(1)
-	s.rejected("r")
-	s.row("rule", "PC", -1)
-	s.correction("rule")
-	n := s.Snapshot()
-	if n.Accepted["b"] != 2 || n.Accepted["a"] != 0 || n.Late["a"] != 1 || n.Duplicates["b"] != 1 ||
-		n.Rejected["r"] != 1 || n.Rows[RowKind{"rule", "PC", -1}] != 1 || n.Corrections["rule"] != 1 {
-		t.Errorf("counted %+v", n)
+	count := func(t *tally) {
+		t.accepted(1)
+		t.accepted(1)
+		t.late(0)
+		t.duplicate(1)
+		t.reject("r")
+		t.row("rule", "PC", -1)
+		t.correction("rule")
+		t.output("rule", OpDelta)
+	}
+	want := func(when string, times int64) {
+		t.Helper()
+		n := s.Snapshot()
+		if n.Accepted["b"] != 2*times || n.Accepted["a"] != 0 || n.Late["a"] != times || n.Duplicates["b"] != times ||
+			n.Rejected["r"] != times || n.Rows[RowKind{"rule", "PC", -1}] != times || n.Corrections["rule"] != times ||
+			n.Written[Output{"rule", OpDelta}] != times {
+			t.Errorf("%s: %+v, want everything %d times", when, n, times)
+		}
+	}
+	count(s.tally()) // of a session that fails
+	one, other := s.tally(), s.tally()
+	count(one)
+	want("before a commit", 0)
+	one.commit()
+	one.commit()
+	want("after a commit", 1)
+	count(one)
+	count(other)
+	other.commit()
+	want("after another's commit", 2)
+	one.commit()
+	want("after both", 3)
+}
+
+// A processor's partitions are those of its session, and its failure is remembered until everything is in service again.
+func TestProcessorStatsFollowSessions(t *testing.T) {
+	s := NewStats(&rules.Plan{})
+	p := s.processor("p")
+	if s.processor("p") != p || len(s.Snapshot().Processors) != 1 {
+		t.Fatal("a processor is there twice")
+	}
+	now := func() ProcessorSnapshot { return s.Snapshot().Processors[0] }
+	if now().Phase != Connecting {
+		t.Errorf("at first it is in phase %d", now().Phase)
+	}
+	p.joining()
+	p.joined(7, []int32{4, 1})
+	p.restoring(4, 60, 100)
+	p.serving(1)
+	p.state(1, 5, 1000, 99)
+	p.position("t", 1, 10, 15)
+	p.position("t", 4, -1, 15) // has not begun to read
+	p.position("t", 9, 1, 15)  // somebody else's
+	n := now()
+	if n.Phase != Joined || n.Generation != 7 || len(n.Partitions) != 2 || n.Partitions[0].Partition != 1 {
+		t.Fatalf("joined: %+v", n)
+	}
+	if one, four := n.Partitions[0], n.Partitions[1]; !one.Serving || one.Keys != 5 || one.Bytes != 1000 || one.Watermark != 99 ||
+		four.Serving || four.RestoreRemaining != 60 || four.HasState {
+		t.Errorf("partitions %+v", n.Partitions)
+	}
+	if len(n.Lags) != 1 || n.Lags[0] != (LagSnapshot{"t", 1, 5}) {
+		t.Errorf("lags %+v", n.Lags)
+	}
+	if total, remaining := s.Restore(); total != 100 || remaining != 60 {
+		t.Errorf("restore %d of %d", remaining, total)
+	}
+	p.serving(4)
+	if total, remaining := s.Restore(); total != 100 || remaining != 0 {
+		t.Errorf("after the restore %d of %d", remaining, total)
+	}
+
+	failure := errors.New("failure")
+	p.ended(failure)
+	if n = now(); n.Phase != Joining || !errors.Is(n.Cause, failure) || len(n.Partitions)+len(n.Lags) != 0 {
+		t.Errorf("ended: %+v", n)
+	}
+	p.joined(8, []int32{4})
+	p.stalled(4, failure)
+	if n = now(); !errors.Is(n.Cause, failure) || !errors.Is(n.Partitions[0].Stalled, failure) {
+		t.Errorf("joined again: %+v", n)
+	}
+	p.serving(4)
+	if n = now(); n.Cause != nil || n.Partitions[0].Stalled != nil || n.Sessions[causeOther] != 1 {
+		t.Errorf("in service again: %+v", n)
+	}
+	p.ended(failure)
+	p.joined(9, nil)
+	if n = now(); n.Cause != nil {
+		t.Errorf("without partitions: %+v", n)
+	}
+	p.ended(nil)
+	if n = now(); n.Sessions[Clean] != 1 {
+		t.Errorf("sessions %v", n.Sessions)
+	}
+}
+
+func TestFailuresHaveClasses(t *testing.T) {
+	listed := map[string]bool{}
+	for _, c := range Causes() {
+		listed[c] = true
+	}
+	for want, errs := range map[string][]error{
+		Clean:          {nil},
+		causeFenced:    {producer.ErrFenced, fmt.Errorf("commit: %w: %w", producer.ErrFenced, sarama.ErrInvalidTxnState)},
+		causeUnknown:   {fmt.Errorf("%w: %w", producer.ErrUnknownOutcome, context.DeadlineExceeded)},
+		causeRebalance: {sarama.ErrIllegalGeneration, errSessionOver},
+		causeTimeout:   {fmt.Errorf("flush: %w", context.DeadlineExceeded)},
+		causeNetwork:   {errNetwork{errors.New("reset by peer")}, sarama.ErrOutOfBrokers},
+		causeTopic:     {sarama.ErrUnknownTopicOrPartition},
+		causeRights:    {sarama.ErrGroupAuthorizationFailed},
+		causeOther:     {errors.New("panic: user u1")},
+	} {
+		for _, err := range errs {
+			if got := classOf(err); got != want {
+				t.Errorf("%v is of class %s, want %s", err, got, want)
+			} else if err != nil && !listed[got] {
+				t.Errorf("class %s is not listed", got)
+			}
+		}
 	}
 }

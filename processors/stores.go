@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/seed-2058fbc3/lookback/tables"
 )
@@ -29,6 +30,7 @@ type store struct {
 	partition int32
 	of        *stores
 	table     *tables.Table // nil: not open
+	spoiled   error         // why what is on disk must be removed before the table is opened again; may be nil
 
 	// Of the session that uses it.
 	barrier int64         // changelog offset up to which it is restored
@@ -75,7 +77,17 @@ func (st *store) open() error {
 	if st.table != nil {
 		return nil
 	}
-	t, err := tables.Open(st.of.shape, st.of.options(st.partition))
+	options := st.of.options(st.partition)
+	if st.spoiled != nil {
+		return fmt.Errorf("%w: %w", errRebuild, st.spoiled)
+	}
+	if age := lastWritten(options.Dir); age > tombstoneRetention {
+		return fmt.Errorf("%w: it was last written %s ago, and the changelog keeps deletions for %s", errRebuild, age.Round(time.Hour), tombstoneRetention)
+	}
+	t, err := tables.Open(st.of.shape, options)
+	if stale := (*tables.StaleError)(nil); errors.As(err, &stale) {
+		return fmt.Errorf("%w: %w", errRebuild, err)
+	}
 	if err != nil {
 		return fmt.Errorf("open table of partition %d: %w", st.partition, err)
 	}
@@ -90,10 +102,26 @@ func (st *store) rebuild() error {
 	}
 	if dir := st.of.options(st.partition).Dir; dir != "" {
 		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove table of partition %d: %w", st.partition, err)
+			return &tables.FolderError{Dir: dir, Cause: err}
 		}
 	}
+	st.spoiled = nil
 	return st.open()
+}
+
+// lastWritten returns how long ago the newest file of a store was written; 0 where there is none.
+func lastWritten(dir string) time.Duration {
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) == 0 {
+		return 0 // opening the store finds out
+	}
+	var newest time.Time
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	return max(0, time.Since(newest))
 }
 
 // settle ends a session's use of the store. Changes that are not committed are dropped.
@@ -101,10 +129,20 @@ func (st *store) settle() error {
 	if st.done != nil {
 		<-st.done
 	}
-	if st.table == nil || !st.table.Dirty() {
+	if st.table == nil {
+		return nil
+	}
+	if stale := st.table.Stale(); stale != nil {
+		st.spoiled = stale
+		return st.close()
+	}
+	if !st.table.Dirty() {
 		return nil
 	}
 	if err := st.table.Discard(); err != nil {
+		if stale := st.table.Stale(); stale != nil {
+			st.spoiled = stale
+		}
 		return errors.Join(fmt.Errorf("discard changes: %w", err), st.close())
 	}
 	return nil

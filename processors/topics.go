@@ -1,6 +1,9 @@
 package processors
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
@@ -92,6 +95,9 @@ func Topics(plan *rules.Plan) []Topic {
 		Topic{Name: RejectedTopic(plan.App), Role: RoleEvents})
 }
 
+// tombstoneRetention is for how long a changelog keeps deletions. A table that was last written before then has missed some.
+const tombstoneRetention = 7 * 24 * time.Hour
+
 // settings returns what a topic of the role is created with, or, if it is foreign, should have been.
 //
 // A changelog may be cut (see Table.Trimmable), which compact alone refuses, and must not expire by the broker's clock,
@@ -105,7 +111,7 @@ func (r TopicRole) settings() map[string]string {
 	case RoleChangelog:
 		return map[string]string{
 			"cleanup.policy": "compact,delete", "retention.ms": "-1", "retention.bytes": "-1",
-			"delete.retention.ms": "604800000", "message.timestamp.type": "CreateTime",
+			"delete.retention.ms": strconv.FormatInt(tombstoneRetention.Milliseconds(), 10), "message.timestamp.type": "CreateTime",
 		}
 	case RoleUpserts, RoleDimension:
 		return map[string]string{"cleanup.policy": "compact"}

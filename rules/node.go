@@ -206,7 +206,7 @@ func (v value) size() (int64, bool) {
 	if !ok {
 		return 0, false
 	}
-	n, err := parseSize(s.text)
+	n, err := ParseSize(s.text)
 	if err != nil {
 		s.refuse(err.Error())
 	}

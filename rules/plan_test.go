@@ -300,12 +300,12 @@ func TestDurationsAndSizes(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]int64{"256MB": 256e6, "64KiB": 65536, "1 GiB": 1 << 30, "7B": 7} {
-		if got, err := parseSize(text); err != nil || got != want {
+		if got, err := ParseSize(text); err != nil || got != want {
 			t.Errorf("%s: got %d, %v, want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "1", "MB", "-1MB", "1.5MB", "99999999999TB", "1 potato"} {
-		if got, err := parseSize(text); err == nil {
+		if got, err := ParseSize(text); err == nil {
 			t.Errorf("%q reads as %d", text, got)
 		}
 	}

@@ -24,7 +24,7 @@ func (c *compiler) settings(root value, got map[string]value) {
 		Replication:       1,
 		Store:             "memory",
 		StateDir:          "state",
-		HTTPAddr:          "127.0.0.1:9464",
+		HTTPAddr:          DefaultHTTPAddr,
 	}
 	c.touches = 10000
 	s := &c.plan.Settings
@@ -70,6 +70,9 @@ func (c *compiler) settings(root value, got map[string]value) {
 	c.stateSettings(got)
 	c.httpSettings(got)
 }
+
+// DefaultHTTPAddr is where health and metrics are served unless something else is said.
+const DefaultHTTPAddr = "127.0.0.1:9464"
 
 // maxCommitInterval keeps a commit interval well below the transactions' time-out.
 const maxCommitInterval = 5 * time.Second

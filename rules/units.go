@@ -112,8 +112,8 @@ var sizeUnits = []struct {
 	{"KB", 1e3}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 }
 
-// parseSize reads "256MB", "64KiB" or "512B" into bytes.
-func parseSize(s string) (int64, error) {
+// ParseSize reads "256MB", "64KiB" or "512B" into bytes, as rules files have them.
+func ParseSize(s string) (int64, error) {
 	for _, u := range sizeUnits {
 		number, ok := strings.CutSuffix(s, u.name)
 		if !ok {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -20,6 +21,7 @@ import (
 //	entry, meta          as in the changelog; the mark of a key is its entry of stream 255
 //	0 'd' bucket key     the key has something due in the bucket
 //	0 'p'                position, and when the last row is due
+//	0 'v'                version of this format, and the incarnation of the changelog
 type disk struct {
 	db     *pebble.DB
 	batch  *pebble.Batch    // of a restore
@@ -27,7 +29,10 @@ type disk struct {
 	hand   int              // where eviction goes on
 	latest int64            // when the last of all rows is due
 	keys   diskKeys
-	broken error // why db cannot be used any more, not even closed
+	broken error       // why db cannot be used any more, not even closed
+	stale  *StaleError // what was found wrong with the content; nil: nothing
+
+	corrupt atomic.Pointer[error] // what the store has found by itself; nil: nothing
 }
 
 const (
@@ -35,7 +40,13 @@ const (
 	loadBatch  = 4 << 20
 )
 
-var positionKey = []byte{0, 'p'}
+var (
+	positionKey = []byte{0, 'p'}
+	versionKey  = []byte{0, 'v'}
+)
+
+// diskVersion is the version of the format. A store of another one is stale.
+const diskVersion = 1
 
 // comparer orders by bytes; a row's prefix ends with its key, so that bloom filters answer for whole histories.
 var comparer = func() *pebble.Comparer {
@@ -51,11 +62,14 @@ var comparer = func() *pebble.Comparer {
 	return &c
 }()
 
-func storeOptions() *pebble.Options {
+// storeOptions returns how stores are opened. corrupt is told, in any goroutine, what the store finds corrupt by itself; left
+// alone it would end the process.
+func storeOptions(corrupt func(error)) *pebble.Options {
 	opts := &pebble.Options{
-		Comparer:     comparer,
-		Logger:       storeLog{},
-		MemTableSize: 16 << 20,
+		Comparer:      comparer,
+		Logger:        storeLog{},
+		MemTableSize:  16 << 20,
+		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(i.Details) }},
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -64,16 +78,63 @@ func storeOptions() *pebble.Options {
 }
 
 func (t *Table) openDisk() error {
-	db, err := openFolder(t.opts.Dir, storeOptions())
+	d := &disk{}
+	db, err := openFolder(t.opts.Dir, storeOptions(func(err error) { d.corrupt.CompareAndSwap(nil, &err) }))
 	if err != nil {
 		return err
 	}
-	t.disk = &disk{db: db}
-	if err := t.disk.recall(t); err != nil {
-		return errors.Join(err, db.Close())
+	d.db, t.disk = db, d
+	err = d.identify(t)
+	if err == nil {
+		err = d.recall(t)
 	}
-	t.disk.keys.begin(db, t.position == 0)
+	if err != nil {
+		return errors.Join(err, d.abandon())
+	}
+	d.keys.begin(db, t.position == 0)
 	return nil
+}
+
+// identify checks that the store has this format and belongs to the table's changelog, and says so in one that is new.
+func (d *disk) identify(t *Table) error {
+	have, err := d.get(t, versionKey)
+	if err != nil {
+		return err
+	}
+	want := append([]byte{diskVersion}, t.opts.Incarnation...)
+	if have == nil {
+		if position, err := d.get(t, positionKey); err != nil || position != nil {
+			return errors.Join(err, d.spoiled(t, "it does not say which format it has", nil))
+		}
+		have = want
+	}
+	switch {
+	case have[0] != diskVersion:
+		return d.spoiled(t, fmt.Sprintf("it has format %d, this version of the program has %d", have[0], diskVersion), nil)
+	case len(want) > 1 && len(have) > 1 && !bytes.Equal(have, want):
+		return d.spoiled(t, "its changelog was deleted and created again", nil)
+	}
+	if len(want) < len(have) {
+		want = have
+	}
+	if err := guard(func() error { return d.db.Set(versionKey, want, pebble.NoSync) }); err != nil {
+		return &FolderError{Dir: t.opts.Dir, Cause: err}
+	}
+	return nil
+}
+
+// spoiled remembers, and returns, what is wrong with the content.
+func (d *disk) spoiled(t *Table, reason string, cause error) error {
+	d.stale = &StaleError{Dir: t.opts.Dir, Reason: reason, Cause: cause}
+	return d.stale
+}
+
+// readError turns an error of reading into one that says whether the content is at fault.
+func (d *disk) readError(t *Table, err error) error {
+	if pebble.IsCorruptionError(err) {
+		return d.spoiled(t, "it is corrupt", err)
+	}
+	return fmt.Errorf("reading the state store %s: %w", t.opts.Dir, err)
 }
 
 // recall makes the table what the disk says.
@@ -84,23 +145,23 @@ func (d *disk) recall(t *Table) error {
 	d.closeRows()
 	d.batch = d.db.NewBatch()
 	d.hand = 0
-	value, err := d.get(positionKey)
+	value, err := d.get(t, positionKey)
 	if err != nil || value == nil {
 		return err
 	}
 	if len(value) != 16 {
-		return fmt.Errorf("state store %s: corrupt position", t.opts.Dir)
+		return d.spoiled(t, "it is corrupt", errors.New("position"))
 	}
 	t.position = int64(binary.BigEndian.Uint64(value))
 	d.latest = int64(binary.BigEndian.Uint64(value[8:]))
 	t.trim.put(d.latest)
 	t.trim.commit(t.position)
-	if value, err = d.get(codecs.AppendMetaKey(nil)); err != nil || value == nil {
+	if value, err = d.get(t, codecs.AppendMetaKey(nil)); err != nil || value == nil {
 		return err
 	}
 	m, err := codecs.DecodeMeta(value)
 	if err != nil {
-		return fmt.Errorf("state store %s: %w", t.opts.Dir, err)
+		return d.spoiled(t, "it is corrupt", err)
 	}
 	if err := t.checkLayout(m); err != nil {
 		return err
@@ -109,13 +170,13 @@ func (d *disk) recall(t *Table) error {
 	return nil
 }
 
-func (d *disk) get(key []byte) ([]byte, error) {
+func (d *disk) get(t *Table, key []byte) ([]byte, error) {
 	value, closer, err := d.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the state store: %w", err)
+		return nil, d.readError(t, err)
 	}
 	value = bytes.Clone(value)
 	return value, closer.Close()
@@ -123,7 +184,7 @@ func (d *disk) get(key []byte) ([]byte, error) {
 
 func (d *disk) closeRows() {
 	if d.rows != nil {
-		d.rows.Close()
+		_ = d.rows.Close() // what it had met was said by its Error
 		d.rows = nil
 	}
 }
@@ -137,7 +198,16 @@ func (d *disk) close() error {
 	if err := d.batch.Close(); err != nil {
 		return err
 	}
-	return d.db.Close()
+	return d.abandon()
+}
+
+// abandon closes the store. One that is corrupt has nothing to say any more.
+func (d *disk) abandon() error {
+	err := guard(d.db.Close)
+	if d.stale != nil {
+		return nil
+	}
+	return err
 }
 
 // fetch reads the rows of the history's key from the disk.
@@ -149,7 +219,7 @@ func (t *Table) fetch(h *History) error {
 	if d.rows == nil {
 		it, err := d.db.NewIter(nil)
 		if err != nil {
-			return fmt.Errorf("reading the state store: %w", err)
+			return d.readError(t, err)
 		}
 		d.rows = it
 	}
@@ -163,19 +233,19 @@ func (t *Table) fetch(h *History) error {
 		}
 		key, err := codecs.DecodeChangelogKey(d.rows.Key())
 		if err != nil {
-			return fmt.Errorf("state store %s: %w", t.opts.Dir, err)
+			return d.spoiled(t, "it is corrupt", err)
 		}
 		if key.Stream >= len(t.shape.Streams) || !t.shape.Streams[key.Stream].Used {
 			continue
 		}
 		row, err := codecs.DecodeEntry(key, d.rows.Value(), t.shape.Streams[key.Stream].Fields)
 		if err != nil {
-			return fmt.Errorf("state store %s: %w", t.opts.Dir, err)
+			return d.spoiled(t, "it is corrupt", err)
 		}
 		rows = append(rows, bytes.Clone(row))
 	}
 	if err := d.rows.Error(); err != nil {
-		return fmt.Errorf("reading the state store: %w", err)
+		return d.readError(t, err)
 	}
 	if len(rows) == 0 {
 		return nil
@@ -195,7 +265,11 @@ func (t *Table) fetch(h *History) error {
 
 // writeDisk writes the pending changes and the position in one batch.
 func (t *Table) writeDisk() error {
-	d, b := t.disk, t.disk.db.NewBatch()
+	d := t.disk
+	if found := d.corrupt.Load(); found != nil {
+		return d.spoiled(t, "it is corrupt", *found)
+	}
+	b := d.db.NewBatch()
 	defer b.Close()
 	var failed error
 	t.pending.each(func(e *entry) {
@@ -292,7 +366,7 @@ func appendDueKey(dst []byte, bucket int64, key []byte) []byte {
 func (d *disk) expire(t *Table, limit int64) (int, error) {
 	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{0, 'd'}, UpperBound: appendDueKey(nil, limit, nil)})
 	if err != nil {
-		return 0, fmt.Errorf("reading the state store: %w", err)
+		return 0, d.readError(t, err)
 	}
 	n := 0
 	for ok := it.First(); ok; ok = it.Next() {
@@ -305,7 +379,10 @@ func (d *disk) expire(t *Table, limit int64) (int, error) {
 			n += t.expireKey(h)
 		}
 	}
-	return n, it.Close()
+	if err := it.Close(); err != nil {
+		return n, d.readError(t, err)
+	}
+	return n, nil
 }
 
 // evict forgets histories that were not used lately, until the cache fits again: the clock algorithm over the index.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -24,6 +25,24 @@ func (e *FolderError) Error() string {
 }
 
 func (e *FolderError) Unwrap() error { return e.Cause }
+
+// StaleError says that a disk table cannot be taken up: it is corrupt, has another format, or belongs to a changelog that is no
+// more. What it should hold is in the changelog, so it may be removed and restored.
+type StaleError struct {
+	Dir    string
+	Reason string
+	Cause  error // may be nil
+}
+
+func (e *StaleError) Error() string {
+	text := fmt.Sprintf("the state store %s is of no use: %s", e.Dir, e.Reason)
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
+}
+
+func (e *StaleError) Unwrap() error { return e.Cause }
 
 // openFolder opens the store in a folder, which it creates and locks. That somebody else has the lock is no FolderError: it
 // may be about to end.
@@ -54,14 +73,18 @@ func openFolder(dir string, opts *pebble.Options) (*pebble.DB, error) {
 	return db, nil
 }
 
-// openError returns what opening a store failed with, as a FolderError where it is one.
+// openError returns what opening a store failed with: a FolderError where the folder is the cause, a StaleError where the files
+// are not what the store has written. What else the system refuses, as too many open files, may pass.
 func openError(dir string, err error) error {
 	for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
 		if errors.Is(err, cause) {
 			return &FolderError{Dir: dir, Cause: err}
 		}
 	}
-	return fmt.Errorf("opening the state store %s: %w", dir, err)
+	if refused := syscall.Errno(0); errors.As(err, &refused) && refused != syscall.ENOENT {
+		return fmt.Errorf("opening the state store %s: %w", dir, err)
+	}
+	return &StaleError{Dir: dir, Reason: "it is corrupt", Cause: err}
 }
 
 // guard calls the store, which panics where its disk fails, and returns that as an error.
@@ -86,7 +109,8 @@ type storeLog struct{}
 func (storeLog) Infof(string, ...any)  {}
 func (storeLog) Errorf(string, ...any) {}
 
-// Fatalf must not return.
+// Fatalf must not return. Where somebody waits for the store it becomes an error of what was asked. In the store's own
+// goroutines nobody does, and the store cannot go on: then it ends the process, as a panic would, but in words.
 func (storeLog) Fatalf(format string, args ...any) {
 	failure := storeFailure{text: fmt.Sprintf(format, args...)}
 	for _, arg := range args {
@@ -94,7 +118,26 @@ func (storeLog) Fatalf(format string, args ...any) {
 			failure.cause = cause
 		}
 	}
+	if !guarded() {
+		fmt.Fprintf(os.Stderr, "lookback: the state store cannot go on: %s; what was committed is safe: see to the disk, and start again\n", failure)
+		os.Exit(1)
+	}
 	panic(failure)
+}
+
+// guarded tells whether guard is among the callers.
+func guarded() bool {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for {
+		frame, more := frames.Next()
+		if strings.HasSuffix(frame.Function, "/tables.guard") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
 }
 
 type storeFailure struct {

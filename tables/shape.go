@@ -19,10 +19,11 @@ type StreamShape struct {
 
 // Options say where a table lives.
 type Options struct {
-	Dir        string // "": memory
-	CacheBytes int64  // of a disk table's histories in memory; 0: 64 MiB
-	Untracked  bool   // no changelog is wanted: Changes yields nothing (files, tests)
-	LargeRows  int    // rows from which a history is indexed instead of scanned; 0: 64
+	Dir         string // "": memory
+	Incarnation string // names the changelog among those that had its name; a disk table of another one is stale. "": not known
+	CacheBytes  int64  // of a disk table's histories in memory; 0: 64 MiB
+	Untracked   bool   // no changelog is wanted: Changes yields nothing (files, tests)
+	LargeRows   int    // rows from which a history is indexed instead of scanned; 0: 64
 }
 
 const (

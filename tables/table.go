@@ -200,6 +200,14 @@ func (t *Table) Discard() error {
 	return t.disk.recall(t)
 }
 
+// Stale returns why the disk store must be removed and restored, nil where nothing wrong with it is known.
+func (t *Table) Stale() *StaleError {
+	if t.disk == nil {
+		return nil
+	}
+	return t.disk.stale
+}
+
 // Close releases the disk store. What was not committed is lost.
 func (t *Table) Close() error {
 	if t.disk == nil {

@@ -15,7 +15,6 @@ type checkFlags struct {
 	format    string
 	lintFatal bool
 	connect   bool
-	brokers   string
 }
 
 func newCheck() *cobra.Command {
@@ -39,7 +38,7 @@ checks the topics, without changing anything.`,
 	c.Flags().StringVar(&f.format, "format", "text", "text or json")
 	c.Flags().BoolVar(&f.lintFatal, "lint-fatal", false, "exit with code 3 where there are warnings")
 	c.Flags().BoolVar(&f.connect, "connect", false, "reach the brokers and check the topics")
-	c.Flags().StringVar(&f.brokers, "brokers", "", "brokers for --connect, host:port,... (default: as run)")
+	c.Flags().String("brokers", "", "brokers for --connect, host:port,... (default: as run)")
 	return c
 }
 
@@ -70,7 +69,7 @@ func check(c *cobra.Command, f checkFlags, files []string) error {
 			_, err = openDimensions(plan, nil)
 		}
 		if err == nil && f.connect {
-			err = checkTopics(c, f, plan)
+			err = checkTopics(c, plan)
 		}
 		if usage := (*exitError)(nil); errors.As(err, &usage) {
 			return err
@@ -129,9 +128,9 @@ func (r *checked) print(c *cobra.Command, format string, plan *rules.Plan, err e
 }
 
 // checkTopics reaches the brokers and looks at the topics.
-func checkTopics(c *cobra.Command, f checkFlags, plan *rules.Plan) error {
-	s := runSettings{brokers: f.brokers}
-	config, err := s.config(c, plan)
+func checkTopics(c *cobra.Command, plan *rules.Plan) error {
+	var s runSettings
+	config, err := s.config(c, plan, c.ErrOrStderr())
 	if err != nil {
 		return err
 	}

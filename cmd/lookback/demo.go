@@ -42,6 +42,7 @@ late, some twice and some broken, and the lateness of the rules is 5 s unless LA
 	c.Flags().Float64Var(&f.rate, "rate", 2000, "events per second")
 	c.Flags().IntVar(&f.users, "users", 20_000, "number of users")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the stream")
+	overrideFlags(c.Flags(), httpOverride, pprofOverride)
 	f.logs.logFlags(c.Flags())
 	return c
 }
@@ -66,6 +67,10 @@ func demo(c *cobra.Command, f demoFlags) error {
 	if err != nil {
 		return err
 	}
+	plan.Settings.HTTPAddr = "" // unless it is asked for
+	if err := applyOverrides(c, &plan.Settings, httpOverride, pprofOverride); err != nil {
+		return err
+	}
 	source, err := gen.New(demoStream(f))
 	if err != nil {
 		return &exitError{exitUsage, err}
@@ -81,6 +86,11 @@ func demo(c *cobra.Command, f demoFlags) error {
 	}
 
 	stats := processors.NewStats(plan)
+	stopHTTP, err := serveHTTP(plan, stats, log)
+	if err != nil {
+		return err
+	}
+	defer stopHTTP()
 	ready := make(chan struct{})
 	running, stop := context.WithCancel(context.WithoutCancel(c.Context()))
 	defer stop()

@@ -32,6 +32,7 @@ Kafka client can write to it and read from it. Nothing is kept unless --data-dir
 	c.Flags().StringVar(&f.dataDir, "data-dir", "", "keep the broker's data and the state here, across restarts")
 	c.Flags().StringVar(&f.addr, "addr", "127.0.0.1:9092", "where the broker listens")
 	c.Flags().Int32Var(&f.partitions, "partitions", 4, "partitions of the topics that the rules read")
+	overrideFlags(c.Flags(), httpOverride, pprofOverride)
 	f.logFlags(c.Flags())
 	return c
 }
@@ -48,7 +49,9 @@ func dev(c *cobra.Command, f devFlags, args []string) error {
 	if f.partitions < 1 {
 		return usagef("--partitions %d: use at least 1", f.partitions)
 	}
-	config, err := f.config(c, plan)
+	plan.Settings.HTTPAddr = "" // of the rules file, which means `run`
+	bar := newProgress(c.ErrOrStderr())
+	config, err := f.config(c, plan, bar)
 	if err != nil {
 		return err
 	}
@@ -82,5 +85,5 @@ func dev(c *cobra.Command, f devFlags, args []string) error {
 		}
 		fmt.Fprintf(c.OutOrStdout(), "  writes %s, %s\n", processors.RejectedTopic(plan.App), processors.LateTopic(plan.App))
 	}
-	return processors.Run(c.Context(), plan, config)
+	return runPlan(c.Context(), plan, config, bar)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/seed-2058fbc3/lookback/internal/broker"
+	"github.com/seed-2058fbc3/lookback/internal/kafkatest"
 )
 
 // patience is how long tests wait for what must come.
@@ -148,39 +149,10 @@ func send(t *testing.T, addr string, messages ...*sarama.ProducerMessage) {
 	}
 }
 
-// consume returns the records of a topic up to its present end.
-func consume(t *testing.T, addr, topic string) (all []*sarama.ConsumerMessage) {
+// consume returns the committed records of a topic up to its present end.
+func consume(t *testing.T, addr, topic string) []*sarama.ConsumerMessage {
 	t.Helper()
-	client := kafkaClient(t, addr)
-	partitions, err := client.Partitions(topic)
-	if err != nil {
-		t.Fatal(err)
-	}
-	consumer, err := sarama.NewConsumerFromClient(client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range partitions {
-		end, err := client.GetOffset(topic, n, sarama.OffsetNewest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if end == 0 {
-			continue
-		}
-		part, err := consumer.ConsumePartition(topic, n, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for m := range part.Messages() {
-			all = append(all, m)
-			if m.Offset == end-1 {
-				break
-			}
-		}
-		part.AsyncClose()
-	}
-	return all
+	return kafkatest.Read(t, []string{addr}, topic)
 }
 
 // runningCommand is a command that runs until it is told to stop.
@@ -194,6 +166,9 @@ type runningCommand struct {
 
 func startCommand(t *testing.T, args ...string) *runningCommand {
 	t.Helper()
+	if args[0] == "run" && !slices.Contains(args, "--http") {
+		args = append(slices.Clone(args), "--http", "off") // tests run side by side
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &runningCommand{t: t, cancel: cancel, code: make(chan int, 1)}
 	done := make(chan struct{})

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed-2058fbc3/lookback/processors"
+	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 func newRun() *cobra.Command {
@@ -27,7 +30,8 @@ A flag wins over its environment variable, which wins over the rules file.`,
 			if err != nil {
 				return err
 			}
-			config, err := s.config(c, plan)
+			bar := newProgress(c.ErrOrStderr())
+			config, err := s.config(c, plan, bar)
 			if err != nil {
 				return err
 			}
@@ -38,7 +42,7 @@ A flag wins over its environment variable, which wins over the rules file.`,
 			config.OnReady = func() {
 				config.Logger.Info("ready", "app", plan.App, "rules", file, "hash", plan.Hash, "took", time.Since(started).Round(time.Millisecond))
 			}
-			if err := processors.Run(c.Context(), plan, config); err != nil {
+			if err := runPlan(c.Context(), plan, config, bar); err != nil {
 				return err
 			}
 			config.Logger.Info("stopped")
@@ -47,4 +51,19 @@ A flag wins over its environment variable, which wins over the rules file.`,
 	}
 	s.flags(c.Flags())
 	return c
+}
+
+// runPlan processes a plan until ctx ends, with what operators look at: the HTTP server and the bar of restores.
+func runPlan(ctx context.Context, plan *rules.Plan, config processors.Config, bar *progress) error {
+	stopHTTP, err := serveHTTP(plan, config.Stats, config.Logger)
+	if err != nil {
+		return err
+	}
+	defer stopHTTP()
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	var watchers sync.WaitGroup
+	watchers.Go(func() { followRestore(watching, bar, config.Stats) })
+	defer watchers.Wait()
+	defer unwatch()
+	return processors.Run(ctx, plan, config)
 }

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -18,40 +18,28 @@ import (
 )
 
 // runSettings are what the command line and the environment say about running. A flag wins over its environment
-// variable, which wins over the rules file.
+// variable, which wins over the rules file. What the rules file says too is in overrides.
 type runSettings struct {
 	rules     string
-	brokers   string
-	store     string
-	stateDir  string
 	logLevel  string
 	logFormat string
 }
 
-// runVariables are the environment variables that commands read, and the flags that they stand for.
-var runVariables = []struct{ name, flag string }{
-	{"LOOKBACK_RULES", "rules"},
-	{"LOOKBACK_BROKERS", "brokers"},
-	{"LOOKBACK_STORE", "store"},
-	{"LOOKBACK_STATE_DIR", "state-dir"},
-	{"LOOKBACK_LOG_LEVEL", "log-level"},
-	{"LOOKBACK_LOG_FORMAT", "log-format"},
-}
+// httpTokenEnv is the token of the HTTP server.
+const httpTokenEnv = "LOOKBACK_HTTP_TOKEN"
 
 // runEnv returns the names of the environment variables that `run` reads.
 func runEnv() []string {
-	var names []string
-	for _, v := range runVariables {
-		names = append(names, v.name)
+	names := []string{"LOOKBACK_RULES", "LOOKBACK_LOG_LEVEL", "LOOKBACK_LOG_FORMAT", httpTokenEnv}
+	for _, o := range overrides {
+		names = append(names, o.env)
 	}
 	return names
 }
 
 func (s *runSettings) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&s.rules, "rules", "", "rules file (default rules.yaml; env LOOKBACK_RULES)")
-	fs.StringVar(&s.brokers, "brokers", "", "brokers, host:port,... (env LOOKBACK_BROKERS; default: the rules file's)")
-	fs.StringVar(&s.store, "store", "", "where the histories live: memory or disk (env LOOKBACK_STORE; default: the rules file's)")
-	fs.StringVar(&s.stateDir, "state-dir", "", "folder of the disk store (env LOOKBACK_STATE_DIR; default: the rules file's)")
+	overrideFlags(fs, overrides...)
 	s.logFlags(fs)
 }
 
@@ -71,29 +59,24 @@ func (s *runSettings) rulesFile(c *cobra.Command, args []string) (string, error)
 	return cmp.Or(s.rules, os.Getenv("LOOKBACK_RULES"), defaultRules), nil
 }
 
-// config fills in the environment, overrides the plan's settings and returns the processors' configuration.
-func (s *runSettings) config(c *cobra.Command, plan *rules.Plan) (processors.Config, error) {
-	s.brokers = cmp.Or(s.brokers, os.Getenv("LOOKBACK_BROKERS"))
-	s.store = cmp.Or(s.store, os.Getenv("LOOKBACK_STORE"))
-	s.stateDir = cmp.Or(s.stateDir, os.Getenv("LOOKBACK_STATE_DIR"))
-	set := &plan.Settings
-	if s.brokers != "" {
-		list, err := brokerList(s.brokers)
-		if err != nil {
-			return processors.Config{}, err
-		}
-		set.Brokers = list
+// config overrides the plan's settings and returns the processors' configuration, which logs to w.
+func (s *runSettings) config(c *cobra.Command, plan *rules.Plan, w io.Writer) (processors.Config, error) {
+	if err := applyOverrides(c, &plan.Settings, overrides...); err != nil {
+		return processors.Config{}, err
 	}
-	set.Store = cmp.Or(s.store, set.Store)
-	set.StateDir = cmp.Or(s.stateDir, set.StateDir)
-	if !slices.Contains([]string{"memory", "disk"}, set.Store) {
-		return processors.Config{}, usagef("store %q: use memory or disk", set.Store)
-	}
-	log, err := s.logger(c.ErrOrStderr())
+	log, err := s.logger(w)
 	if err != nil {
 		return processors.Config{}, err
 	}
+	limitMemory(plan.Settings.MaxMemory)
 	return processors.Config{Logger: log, Stats: processors.NewStats(plan)}, nil
+}
+
+// limitMemory makes the garbage collector keep to what the process may take, unless Go's own variable says otherwise.
+func limitMemory(bytes int64) {
+	if bytes > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bytes)
+	}
 }
 
 // brokerList splits host:port,... as the command line and the environment have it. An address that no attempt could ever

@@ -127,8 +127,11 @@ func (t *term) ask(ctx context.Context, c *coordinator, what string, request fun
 			}
 			err, soon = v.error(), passesSoon(v.code)
 		}
+		if ctx.Err() != nil && passes(err) { // also a connection that was closed because the term has ended
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+		}
 		err = fmt.Errorf("%s: %w", what, err)
-		if ctx.Err() != nil || !passes(err) {
+		if !passes(err) {
 			return err
 		}
 		if overdue(err, &missing, t.cfg.MissingTimeout) {

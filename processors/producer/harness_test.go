@@ -189,10 +189,10 @@ func difference(got, want []string) string {
 	return ""
 }
 
-// noise returns n bytes that do not compress.
-func noise(n int) []byte {
+// noise returns n bytes that do not compress, also not beside those of another seed.
+func noise(seed, n int) []byte {
 	b := make([]byte, n)
-	r := rand.New(rand.NewPCG(1, uint64(n)))
+	r := rand.New(rand.NewPCG(uint64(seed), 1))
 	for i := range b {
 		b[i] = byte(r.Uint32())
 	}

@@ -183,7 +183,7 @@ func (p *Producer) Add(r *codecs.Record) {
 }
 
 // Flush sends everything that was added and returns when all of it is acknowledged by all in-sync replicas, or with the
-// first error. Where ctx ends first, what is pending stays so.
+// first error. Where ctx ends first, it is sent all the same.
 func (p *Producer) Flush(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

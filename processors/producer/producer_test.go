@@ -140,14 +140,29 @@ func TestConcurrentAdds(t *testing.T) {
 	})
 }
 
+func TestSmallBatchesMakeRoom(t *testing.T) {
+	const partitions = 20
+	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		topic := createTopic(t, addrs, partitions, nil)
+		p := newProducer(t, newClient(t, addrs, clientConfig()), producer.Config{PendingBytes: 1000})
+		stop := context.AfterFunc(patient(t), func() { p.Fail(errors.New("a record found no room")) })
+		for i := range 1000 { // no batch is full before the producer is
+			p.Add(record(topic, int32(i%partitions), "v"))
+		}
+		stop()
+		if err := p.Flush(patient(t)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestBatchesThatAreTooLargeAreSplit(t *testing.T) {
 	kafkatest.Each(t, func(t *testing.T, addrs []string) {
 		topic := createTopic(t, addrs, 1, map[string]string{"max.message.bytes": "20000"})
 		p := newProducer(t, newClient(t, addrs, clientConfig()), producer.Config{TransactionalID: kafkatest.Name("txn"), Tracked: topic})
-		value := noise(3000)
 		for round := range 3 {
 			for i := range 37 {
-				p.Add(&codecs.Record{Topic: topic, Key: fmt.Append(nil, round, "-", i), Value: value})
+				p.Add(&codecs.Record{Topic: topic, Key: fmt.Append(nil, round, "-", i), Value: noise(i, 3000)})
 			}
 			commit(t, p, producer.Offsets{})
 		}
@@ -156,7 +171,7 @@ func TestBatchesThatAreTooLargeAreSplit(t *testing.T) {
 			t.Fatalf("got %d records, want %d", len(got), 3*37)
 		}
 		for i, m := range got {
-			if want := fmt.Sprint(i/37, "-", i%37); string(m.Key) != want || !sameBytes(m.Value, value) {
+			if want := fmt.Sprint(i/37, "-", i%37); string(m.Key) != want || !sameBytes(m.Value, noise(i%37, 3000)) {
 				t.Errorf("record %d has key %q and %d bytes, want %q", i, m.Key, len(m.Value), want)
 			}
 		}
@@ -171,7 +186,7 @@ func TestRecordThatIsTooLarge(t *testing.T) {
 		topic := createTopic(t, addrs, 1, map[string]string{"max.message.bytes": "20000"})
 		p := newProducer(t, newClient(t, addrs, clientConfig()), producer.Config{TransactionalID: kafkatest.Name("txn")})
 		p.Add(record(topic, 0, "small"))
-		p.Add(&codecs.Record{Topic: topic, Value: noise(30_000)})
+		p.Add(&codecs.Record{Topic: topic, Value: noise(1, 30_000)})
 		err := p.Commit(patient(t), producer.Offsets{})
 		mustBe(t, err, sarama.ErrMessageSizeTooLarge)
 		if !strings.Contains(err.Error(), topic+"/0") || !strings.Contains(err.Error(), "30036 bytes") {

@@ -131,6 +131,13 @@ func (p *proxy) cutSoFar() int {
 	return p.cuts
 }
 
+// open counts connections, each twice.
+func (p *proxy) open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
 // swallow keeps answers back from now on, or no longer.
 func (p *proxy) swallow(on bool) {
 	p.mu.Lock()
@@ -139,6 +146,16 @@ func (p *proxy) swallow(on bool) {
 	select {
 	case <-p.muted:
 	default:
+	}
+}
+
+// asked waits until an answer was swallowed.
+func (p *proxy) asked(t testing.TB) {
+	t.Helper()
+	select {
+	case <-p.muted:
+	case <-patient(t).Done():
+		t.Fatal("nothing was asked")
 	}
 }
 

@@ -214,10 +214,10 @@ func (t *term) flush(ctx context.Context) error {
 		if t.pending == 0 {
 			return nil
 		}
+		t.closeBatches()
 		if ctx.Err() != nil {
 			return fmt.Errorf("flush %d bytes: %w", t.pending, t.ended(ctx))
 		}
-		t.closeBatches()
 		t.changed.Wait()
 	}
 }

@@ -30,14 +30,14 @@ const clusterID = "bG9va2JhY2sta2Fma2EtMQ"
 const startTimeout = 2 * time.Minute
 
 // supervise runs the command that follows, ends it when descriptor 3 ends, and then removes the directory if one is given.
-// That descriptor is a pipe from this process and closes with it, so that no broker outlives a test that was killed. Kept
-// data gets a clean shutdown; for data that goes away that would be a second lost. A command that ends by itself leaves
-// its directory, with the log that says why.
+// That descriptor is a pipe from this process and closes with it, so that no broker outlives a test that was killed. What was
+// written to it names the signal. Otherwise kept data gets a clean shutdown; for data that goes away that would be a second
+// lost. A command that ends by itself leaves its directory, with the log that says why.
 const supervise = `dir=$1; shift
 signal=TERM; if [ -n "$dir" ]; then signal=KILL; fi
 trap '' INT
 "$@" 3<&- & pid=$!
-(cat <&3 >/dev/null; kill -s $signal $pid) & watcher=$!
+(told=$(cat <&3); kill -s ${told:-$signal} $pid) & watcher=$!
 wait $pid; code=$?
 kill $watcher 2>/dev/null
 if [ -n "$dir" ] && [ $code = 137 ]; then rm -rf "$dir"; fi
@@ -58,7 +58,7 @@ type Options struct {
 type Server struct {
 	addr  string
 	dir   string
-	stdin io.Closer
+	stdin io.WriteCloser
 	done  chan struct{} // closed when the process has ended
 	err   error         // how it ended; read after done
 	stop  sync.Once
@@ -231,6 +231,17 @@ func (s *Server) Log() string {
 // Stop ends the process and waits for it. Data in Options.Dir can be used again.
 func (s *Server) Stop() {
 	s.stop.Do(func() { s.stdin.Close() })
+	<-s.done
+}
+
+// Kill ends the process as a crash does, with nothing written or told to anybody, and waits for it. A server that is started
+// with the same Options.Dir and Options.Port takes its place.
+func (s *Server) Kill() {
+	s.stop.Do(func() {
+		// A process that has ended by itself does not listen.
+		_, _ = io.WriteString(s.stdin, "KILL")
+		s.stdin.Close()
+	})
 	<-s.done
 }
 

@@ -1,0 +1,514 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/internal/kafkatest"
+	"github.com/seed-2058fbc3/lookback/processors"
+	"github.com/seed-2058fbc3/lookback/rules"
+)
+
+// A second instance joins and leaves again while records come in. The partitions that stay are not restored: of their
+// changelog no more is read than the barrier and what the last commit has put before it. How long records of partitions that
+// stay and that move have waited is logged.
+func TestPartitionsThatStayAreNotRestored(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		r, app := newRig(t, addrs), appName()
+		plan := r.compile(adOptions{app: app, topics: app, direct: true}.source())
+		inputs := generate(t, adStream(seedOf(t), 6000), app)
+		r.createAdTopics(app)
+		book := r.keepLog()
+		r.startReady(plan, "one")
+		r.feed(inputs)
+		r.settle(plan)
+		p := r.probe(plan, app)
+		p.rounds(20)
+
+		before := r.assignments(plan)
+		book.forget()
+		second := r.start(plan, "two")
+		p.until("the second has its share", func() (bool, error) { return r.hasMembers(plan, 2) })
+		r.awaitReady(second, "two")
+		p.rounds(20)
+		after := r.assignments(plan)
+		p.report("join", before, after)
+		book.wantTails(t, r.staying(before, after))
+
+		before = after
+		p.forget()
+		book.forget()
+		second.stop()
+		p.until("the second is gone", func() (bool, error) { return r.hasMembers(plan, 1) })
+		p.rounds(20)
+		p.report("leave", before, r.assignments(plan))
+		book.wantTails(t, r.staying(before, r.assignments(plan)))
+
+		r.settle(plan)
+		if repeated := r.wantNet(plan, recount(plan, slices.Concat(inputs, p.sent), nil)); repeated > 0 {
+			t.Errorf("%d deltas came more than once", repeated)
+		}
+	})
+}
+
+// staying returns the partitions, as group/partition, that one member had and has.
+func (r *rig) staying(before, after map[string]string) []string {
+	r.t.Helper()
+	var same []string
+	for partition, member := range before {
+		if after[partition] == member {
+			same = append(same, partition)
+		}
+	}
+	slices.Sort(same)
+	if len(same) == 0 || len(same) == len(before) {
+		r.t.Fatalf("of %d partitions %d stay", len(before), len(same))
+	}
+	return same
+}
+
+// Instances with an instance_id are restarted one after the other, within the session time-out: everyone has the partitions it had,
+// and the table on its disk; on Apache Kafka the others notice nothing.
+func TestRollingRestartMovesNothing(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		r, app := newRig(t, addrs), appName()
+		plans := map[string]*rules.Plan{}
+		for _, name := range []string{"a", "b"} {
+			plans[name] = r.compile("instance_id: " + name + "\n" + adOptions{app: app, topics: app, direct: true,
+				state: fmt.Sprintf("{store: disk, dir: %q}", t.TempDir())}.source())
+			plans[name].Settings.SessionTimeout = 20 * time.Second // the machine may be busy
+		}
+		plan := plans["a"]
+		inputs := generate(t, adStream(seedOf(t), 6000), app)
+		half := len(inputs) / 2
+		r.createAdTopics(app)
+		book := r.keepLog()
+		instances := map[string]*instance{"a": r.startReady(plan, "a"), "b": r.startReady(plans["b"], "b")}
+		r.awaitMembers(plan, 2)
+		r.feed(inputs[:half])
+		r.settle(plan)
+
+		before := r.assignments(plan)
+		book.forget()
+		for _, name := range []string{"a", "b"} {
+			instances[name].stop()
+			r.feed(inputs[half : half+10])
+			half += 10
+			instances[name] = r.startReady(plans[name], name)
+			r.settle(plan)
+		}
+		if after := r.assignments(plan); !maps.Equal(before, after) {
+			t.Errorf("the assignment was %v and is %v", before, after)
+		}
+		if !strings.Contains(t.Name(), "embedded") { // which rebalances where the member that restarts was the leader
+			for _, name := range []string{"a", "b"} {
+				if n := book.count(name, "session ended"); n != len(plan.Keys) {
+					t.Errorf("%s ended %d sessions, want those of its own restart alone, %d", name, n, len(plan.Keys))
+				}
+			}
+		}
+		size, err := r.size(processors.ChangelogTopic(app, plan.Keys[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := book.loaded(""); n == 0 || int64(n) > size/10 {
+			t.Errorf("the restarts loaded %d changelog records, the changelog of one key alone has %d: want the tail", n, size)
+		}
+		r.feed(inputs[half:])
+		r.settle(plan)
+		if repeated := r.wantNet(plan, recount(plan, inputs, nil)); repeated > 0 {
+			t.Errorf("%d deltas came more than once", repeated)
+		}
+	})
+}
+
+// Of two instances that run under one instance_id the first ends with an error that says so.
+func TestInstanceIDsAreUnique(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		r, app := newRig(t, addrs), appName()
+		plan := r.compile("instance_id: twin\n" + adOptions{app: app, topics: app, direct: true}.source())
+		r.createAdTopics(app)
+		ended := make(chan error, 1)
+		ready := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			ended <- processors.Run(ctx, plan, processors.Config{ClientID: "first", Logger: r.log, OnReady: func() { close(ready) }})
+		}()
+		r.await("the first is ready", func() (bool, error) { return closed(ready), nil })
+		second := r.startReady(plan, "second")
+		r.await("the first ends", func() (bool, error) { return len(ended) > 0, nil })
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), `another instance runs with instance_id "twin"`) {
+			t.Errorf("the first ended with %v", err)
+		}
+		second.stop()
+	})
+}
+
+// With standby copies a takeover reads the tail of the changelog only, also where tables are in memory.
+func TestStandbyTakesOver(t *testing.T) {
+	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		for _, store := range []string{"memory", "disk"} {
+			t.Run(store, func(t *testing.T) {
+				r, app := newRig(t, addrs), appName()
+				start := func(name string) (*rules.Plan, *instance) {
+					plan := r.compile(adOptions{app: app, topics: app, direct: true,
+						state: fmt.Sprintf("{store: %s, dir: %q, standby: 1}", store, t.TempDir())}.source())
+					return plan, r.startReady(plan, name)
+				}
+				inputs := generate(t, adStream(seedOf(t), 6000), app)
+				third := len(inputs) / 3
+				r.createAdTopics(app)
+				book := r.keepLog()
+				plan, first := start("one")
+				r.feed(inputs[:third])
+				r.settle(plan)
+				_, second := start("two")
+				r.awaitMembers(plan, 2)
+				r.feed(inputs[third : 2*third])
+				r.settle(plan)
+				r.await("each has copies of what the other has", func() (bool, error) { return r.copied(plan, first, second) })
+				book.forget()
+				first.stop()
+				r.awaitMembers(plan, 1)
+				r.feed(inputs[2*third:])
+				r.settle(plan)
+				total := int64(0)
+				for _, key := range plan.Keys {
+					size, err := r.size(processors.ChangelogTopic(app, key))
+					if err != nil {
+						t.Fatal(err)
+					}
+					total += size
+				}
+				if n := book.loaded("two"); int64(n) > total/10 {
+					t.Errorf("the takeover loaded %d of %d changelog records", n, total)
+				} else {
+					t.Logf("the takeover loaded %d of %d changelog records", n, total)
+				}
+				second.stop()
+				if repeated := r.wantNet(plan, recount(plan, inputs, nil)); repeated > 0 {
+					t.Errorf("%d deltas came more than once", repeated)
+				}
+			})
+		}
+	})
+}
+
+// copied tells whether there is a copy of every table among these instances that has all that its changelog has.
+func (r *rig) copied(plan *rules.Plan, instances ...*instance) (bool, error) {
+	for _, key := range plan.Keys {
+		ends, err := r.ends(processors.ChangelogTopic(plan.App, key))
+		if err != nil {
+			return false, err
+		}
+		for _, i := range instances {
+			for _, p := range i.stats.Snapshot().Processors {
+				if p.Name != processors.KeyGroup(plan.App, key) {
+					continue
+				}
+				for _, s := range p.Standbys {
+					if s.Position >= ends[s.Partition]-2 { // behind the last record there is a marker, or a barrier and its marker
+						delete(ends, s.Partition)
+					}
+				}
+			}
+		}
+		if len(ends) > 0 {
+			return false, fmt.Errorf("%s: no copy of %v is up to date", key.Name, ends)
+		}
+	}
+	return true, nil
+}
+
+// An instance dies in the middle of a commit, with its offsets in a transaction that is open, and does not come back. Another
+// takes its partitions over when the session time-out is over; it does not wait for the time-out of the transaction.
+func TestTakeoverFromTheDead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a member that died holds its partitions for the session time-out")
+	}
+	binary := buildLookback(t, "-tags", "failpoints")
+	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		r, app := newRig(t, addrs), appName()
+		src := adOptions{app: app, topics: app, direct: true}.source()
+		src = "kafka: {session_timeout: 6s}\n" + src
+		plan := r.compile(src)
+		inputs := generate(t, adStream(seedOf(t), 3000), app)
+		r.createAdTopics(app)
+		file := filepath.Join(t.TempDir(), "rules.yaml")
+		if err := os.WriteFile(file, []byte("instance_id: victim\n"+src), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		book := r.keepLog()
+		survivor := r.startReady(plan, "survivor")
+		t.Setenv("LOOKBACK_FAILPOINT", "producer-after-offsets") // ends the program only: the survivor is of this build
+		victim := startProcess(t, binary, "run", "--rules", file, "--brokers", addrs[0])
+		r.awaitMembers(plan, 2)
+		r.feed(inputs)
+		r.await("the victim has died", func() (bool, error) { return closed(victim.ended), nil })
+		died := time.Now()
+		r.settle(plan)
+		t.Logf("%s from the death to the end of the backlog, of which the session time-out is 6s", time.Since(died).Round(time.Millisecond))
+		for _, e := range book.of("survivor", "transactions of an instance that left are ended") {
+			if e["instance_id"] != "victim" {
+				t.Errorf("of the victim there is to be said: %v", e)
+			}
+		}
+		if n := book.count("survivor", "transactions of an instance that left are ended"); n != len(plan.Keys) {
+			t.Errorf("the survivor ended the transactions of %d members, want %d", n, len(plan.Keys))
+		}
+		survivor.stop()
+		if repeated := r.wantNet(plan, recount(plan, inputs, nil)); repeated > 0 {
+			t.Errorf("%d deltas came more than once", repeated)
+		}
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *rig) awaitReady(i *instance, name string) {
+	r.t.Helper()
+	r.await("instance "+name+" in service", func() (bool, error) { return closed(i.ready), nil })
+}
+
+// assignments returns which member, by its client id, has which partition, as group/partition.
+func (r *rig) assignments(plan *rules.Plan) map[string]string {
+	r.t.Helper()
+	members := map[string]string{}
+	for _, stage := range processors.Stages(plan) {
+		groups, err := r.admin.DescribeConsumerGroups([]string{stage.Group})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, m := range groups[0].Members {
+			a, err := m.GetMemberAssignment()
+			if err != nil || a == nil {
+				r.t.Fatalf("assignment of %s: %v", m.ClientId, err)
+			}
+			for _, numbers := range a.Topics {
+				for _, n := range numbers {
+					members[fmt.Sprint(stage.Group, "/", n)] = m.ClientId
+				}
+			}
+		}
+	}
+	return members
+}
+
+// logbook keeps what instances log.
+type logbook struct {
+	mu      sync.Mutex
+	entries []map[string]any
+}
+
+// keepLog lets instances that are started from now on log into a book.
+func (r *rig) keepLog() *logbook {
+	book := &logbook{}
+	text := r.log.Handler()
+	r.log = slog.New(slog.NewMultiHandler(text, slog.NewJSONHandler(book, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	return book
+}
+
+// Write takes an entry.
+func (b *logbook) Write(line []byte) (int, error) {
+	var entry map[string]any
+	if err := json.Unmarshal(line, &entry); err != nil {
+		return 0, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entries = append(b.entries, entry)
+	return len(line), nil
+}
+
+func (b *logbook) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entries = nil
+}
+
+// of returns the entries of an instance, or of all where it is "", with that message.
+func (b *logbook) of(instance, message string) []map[string]any {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []map[string]any
+	for _, e := range b.entries {
+		if e["msg"] == message && (instance == "" || e["instance"] == instance) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+func (b *logbook) count(instance, message string) int { return len(b.of(instance, message)) }
+
+// loaded returns how many changelog records restores have loaded.
+func (b *logbook) loaded(instance string) int {
+	n := 0
+	for _, e := range b.of(instance, "table restored") {
+		n += int(e["records"].(float64))
+	}
+	return n
+}
+
+// wantTails checks that restores of these partitions, as group/partition, loaded no more than a tail.
+func (b *logbook) wantTails(t *testing.T, staying []string) {
+	t.Helper()
+	const tail = 2 // the barrier, and one that a session may have written that was over before it began
+	seen := map[string]bool{}
+	for _, e := range b.of("", "table restored") {
+		at := fmt.Sprint(e["group"], "/", e["partition"])
+		if !slices.Contains(staying, at) {
+			continue
+		}
+		seen[at] = true
+		if records := int(e["records"].(float64)); records > tail {
+			t.Errorf("%s stayed and loaded %d changelog records", at, records)
+		}
+	}
+	if len(seen) != len(staying) {
+		t.Errorf("%v stay, of which %v came into service", staying, slices.Sorted(maps.Keys(seen)))
+	}
+}
+
+// prober sends a conversion to every partition again and again and takes the time until its row is there.
+type prober struct {
+	*rig
+	app   string
+	plan  *rules.Plan
+	users []string // by partition
+	sent  []input
+
+	mu   sync.Mutex
+	at   map[string]time.Time     // by conversion
+	took map[string]time.Duration // by conversion
+}
+
+func (r *rig) probe(plan *rules.Plan, app string) *prober {
+	r.t.Helper()
+	p := &prober{rig: r, app: app, plan: plan, users: make([]string, partitions), at: map[string]time.Time{}, took: map[string]time.Duration{}}
+	for n, found := 0, 0; found < partitions; n++ {
+		user := fmt.Sprint("probe-", n)
+		if at := codecs.PartitionOf([]byte(user), partitions); p.users[at] == "" {
+			p.users[at] = user
+			found++
+		}
+	}
+	consumer, err := sarama.NewConsumerFromClient(r.client)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	topic := processors.DeltasTopic(plan.Rules[0])
+	for n := range int32(partitions) {
+		rows, err := consumer.ConsumePartition(topic, n, sarama.OffsetNewest)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for m := range rows.Messages() {
+				var row struct {
+					ID string `json:"conversion_id"`
+				}
+				if json.Unmarshal(m.Value, &row) != nil {
+					continue
+				}
+				p.mu.Lock()
+				if at, mine := p.at[row.ID]; mine {
+					p.took[row.ID] = time.Since(at)
+				}
+				p.mu.Unlock()
+			}
+		}()
+		r.t.Cleanup(func() {
+			rows.AsyncClose()
+			<-done
+		})
+	}
+	return p
+}
+
+// round sends one conversion to each partition.
+func (p *prober) round() {
+	p.t.Helper()
+	now := time.Now()
+	var round []input
+	p.mu.Lock()
+	for n, user := range p.users {
+		id := fmt.Sprint("probe-", len(p.at), "-", n)
+		p.at[id] = now
+		round = append(round, input{stream: 2, time: now.UnixMicro(), record: record{
+			topic: p.app + ".conversions", key: []byte(user), at: now.Truncate(time.Millisecond),
+			value: fmt.Appendf(nil, `{"conversion_id":%q,"event_ts":%d,"user_id":%q,"advertiser_id":"a","pixel_id":"p","value":1}`, id, now.UnixMilli(), user)}})
+	}
+	p.mu.Unlock()
+	p.feed(round)
+	p.sent = append(p.sent, round...)
+}
+
+// until probes until a condition is met.
+func (p *prober) until(what string, condition func() (bool, error)) {
+	p.t.Helper()
+	p.await(what, func() (bool, error) {
+		p.round()
+		return condition()
+	})
+}
+
+// rounds probes n times and awaits all answers.
+func (p *prober) rounds(n int) {
+	p.t.Helper()
+	p.until("so many probes", func() (bool, error) { n--; return n <= 0, nil })
+	p.await("all probes are answered", func() (bool, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.took) == len(p.at), nil
+	})
+}
+
+func (p *prober) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.at {
+		p.took[id] = 0
+	}
+}
+
+// report logs the longest waits.
+func (p *prober) report(what string, before, after map[string]string) {
+	p.t.Helper()
+	group := processors.KeyGroup(p.plan.App, p.plan.Keys[0])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := range p.users {
+		longest := time.Duration(0)
+		for id, took := range p.took {
+			if strings.HasSuffix(id, fmt.Sprint("-", n)) {
+				longest = max(longest, took)
+			}
+		}
+		at := fmt.Sprint(group, "/", n)
+		p.t.Logf("%s: partition %d went from %s to %s, records waited %s at most", what, n, before[at], after[at], longest.Round(time.Millisecond))
+	}
+}

@@ -1,0 +1,170 @@
+// Package api serves what an operator asks a running instance over HTTP: whether it lives, whether it is ready, its metrics
+// and, where that is wanted, its profiles. It only reads; nothing that is sent here changes anything.
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/seed-2058fbc3/lookback/processors"
+	"github.com/seed-2058fbc3/lookback/rules"
+)
+
+// Config says what is served, and where.
+type Config struct {
+	Addr    string // host:port
+	Token   string // bearer token of all but the two probes; "": none is asked for, which Check allows on loopback only
+	Pprof   bool   // also profiles, under /debug/pprof/
+	Plan    *rules.Plan
+	Stats   *processors.Stats
+	Version string
+	Logger  *slog.Logger
+}
+
+// ErrOpen says that an address that others can reach was to be served without a token.
+var ErrOpen = errors.New("an address other than loopback needs a token")
+
+// Check tells whether an address may be served with a token, or without one if it is empty.
+func Check(addr, token string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("http address %q: %w", addr, err)
+	}
+	if token == "" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		return fmt.Errorf("http address %s: %w", addr, ErrOpen)
+	}
+	return nil
+}
+
+// Server is a running server.
+type Server struct {
+	inner http.Server
+	addr  net.Addr
+	done  chan struct{}
+}
+
+// Start listens and serves until Close. That the address is taken, or not allowed, is an error.
+func Start(c Config) (*Server, error) {
+	if err := Check(c.Addr, c.Token); err != nil {
+		return nil, err
+	}
+	handler, err := newHandler(c)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("serve http: %w", err)
+	}
+	s := &Server{
+		inner: http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: 5 * time.Second,
+			WriteTimeout:      2 * time.Minute, // a profile takes its seconds
+			IdleTimeout:       time.Minute,
+			MaxHeaderBytes:    16 << 10,
+			ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+		},
+		addr: listener.Addr(),
+		done: make(chan struct{}),
+	}
+	go func() {
+		defer close(s.done)
+		if err := s.inner.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			c.Logger.Error("http server ended", "error", err)
+		}
+	}()
+	return s, nil
+}
+
+// Addr returns the address that is listened on.
+func (s *Server) Addr() string { return s.addr.String() }
+
+// closeGrace is how long requests that are being answered may take when the server closes.
+const closeGrace = 200 * time.Millisecond
+
+// Close stops listening, lets answers finish that take no longer than a moment, and cuts off the others.
+func (s *Server) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
+	if s.inner.Shutdown(ctx) != nil {
+		_ = s.inner.Close() // the listener is closed already, and the connections are given up
+	}
+	<-s.done
+}
+
+// endpoint is a line of the index.
+type endpoint struct{ path, says string }
+
+func newHandler(c Config) (http.Handler, error) {
+	metrics, err := newRegistry(c)
+	if err != nil {
+		return nil, err
+	}
+	endpoints := []endpoint{
+		{"/healthz", "200 while the process lives"},
+		{"/readyz", "200 when every assigned partition is in service, 503 with the reasons before"},
+		{"/metrics", "metrics, for Prometheus"},
+	}
+	mux := http.NewServeMux()
+	guarded := func(pattern string, h http.Handler) { mux.Handle(pattern, authorized(c.Token, h)) }
+
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, c.Stats.Snapshot()) })
+	guarded("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn),
+		EnableOpenMetrics:   true,
+		MaxRequestsInFlight: 4,
+	}))
+	if c.Pprof {
+		endpoints = append(endpoints, endpoint{"/debug/pprof/", "profiles, for go tool pprof"})
+		guarded("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
+		guarded("GET /debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))
+		guarded("GET /debug/pprof/profile", http.HandlerFunc(pprof.Profile))
+		guarded("GET /debug/pprof/symbol", http.HandlerFunc(pprof.Symbol))
+		guarded("GET /debug/pprof/trace", http.HandlerFunc(pprof.Trace))
+	}
+	var index strings.Builder
+	fmt.Fprintf(&index, "Lookback %s, app %s\n\n", c.Version, c.Plan.App)
+	for _, e := range endpoints {
+		fmt.Fprintf(&index, "%-14s %s\n", e.path, e.says)
+	}
+	guarded("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index.String()) }))
+	return mux, nil
+}
+
+// writeText answers with plain text. Who has hung up meanwhile cannot be told.
+func writeText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write([]byte(text))
+}
+
+// authorized asks for the token, if there is one. The comparison takes the same time whatever is wrong with the token.
+func authorized(token string, h http.Handler) http.Handler {
+	if token == "" {
+		return h
+	}
+	want := sha256.Sum256([]byte(token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(strings.TrimSpace(given)))
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="lookback"`)
+			http.Error(w, "a bearer token is required", http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,245 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// standbys keep copies of tables that are in service with other members: each follows its changelog, so that a takeover has
+// to read no more than its tail. They outlive sessions. A partition is either followed or in a session, never both: the
+// assignment says which, and followers that have to go are gone before the session begins.
+type standbys struct {
+	p   *processor
+	ctx context.Context // of the processor
+
+	mu        sync.Mutex
+	owned     []int32
+	following map[int32]*standby
+}
+
+// standby keeps the copy of one partition's table.
+type standby struct {
+	partition int32
+	cancel    context.CancelFunc
+	done      chan struct{} // closed when it has let go of the table
+	warm      atomic.Bool   // close to the end of the changelog
+}
+
+func newStandbys(ctx context.Context, p *processor) *standbys {
+	return &standbys{p: p, ctx: ctx, following: map[int32]*standby{}}
+}
+
+// assign makes the copies those of these partitions, and returns when nobody follows others any more. Tables of partitions that
+// are owned stay open for the session, those that are neither followed nor owned are closed. No session may be running.
+func (s *standbys) assign(owned, followed []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owned = owned
+	var leaving []*standby
+	for n, f := range s.following {
+		if slices.Contains(owned, n) || !slices.Contains(followed, n) {
+			f.cancel()
+			leaving = append(leaving, f)
+			delete(s.following, n)
+		}
+	}
+	for _, f := range leaving {
+		<-f.done
+		s.p.stats.processor(s.p.name).noStandby(f.partition)
+		if slices.Contains(owned, f.partition) {
+			continue
+		}
+		if err := s.p.stores.drop(f.partition); err != nil {
+			s.p.log.Error("standby table could not be closed", "group", s.p.name, "partition", f.partition, "error", err)
+		}
+	}
+	for _, n := range followed {
+		if s.following[n] != nil || n < 0 || n >= s.p.partitions || slices.Contains(owned, n) {
+			continue
+		}
+		ctx, cancel := context.WithCancel(s.ctx)
+		f := &standby{partition: n, cancel: cancel, done: make(chan struct{})}
+		s.following[n] = f
+		go func() {
+			defer close(f.done)
+			defer cancel()
+			s.keep(ctx, f)
+		}()
+	}
+}
+
+// stop ends all of them, and returns when none uses its table any more.
+func (s *standbys) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.following {
+		f.cancel()
+	}
+	for _, f := range s.following {
+		<-f.done
+	}
+	clear(s.following)
+}
+
+// held returns the partitions of which there are copies here that are close to the present, and those whose copies are
+// further behind: what is followed and has not caught up, and what lies on the disk since a time before.
+func (s *standbys) held() (warm, stale []int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := range s.p.partitions {
+		switch f := s.following[n]; {
+		case f != nil && f.warm.Load():
+			warm = append(warm, n)
+		case f != nil:
+			stale = append(stale, n)
+		case !slices.Contains(s.owned, n) && s.p.stores.onDisk(n):
+			stale = append(stale, n)
+		}
+	}
+	return warm, stale
+}
+
+// keep follows a partition's changelog until ctx ends, or until an error that trying again cannot mend: then the takeover meets
+// it again, and says so.
+func (s *standbys) keep(ctx context.Context, f *standby) {
+	log := s.p.log.With("group", s.p.name, "partition", f.partition)
+	st := s.p.stores.follow(f.partition)
+	log.Debug("standby begins")
+	var delay backoff
+	for {
+		begun := time.Now()
+		err := s.follow(ctx, f, st)
+		f.warm.Store(false)
+		if ctx.Err() != nil {
+			return
+		}
+		if layout := (*tables.LayoutError)(nil); isFatal(err) || errors.As(err, &layout) {
+			log.Error("standby given up", "error", err)
+			return
+		}
+		if errors.Is(err, errRebuild) {
+			log.Info("rebuilding standby table", "cause", err)
+			if err = st.rebuild(); err == nil {
+				continue
+			}
+		}
+		if time.Since(begun) > steady {
+			delay.reset()
+		}
+		wait := delay.next()
+		log.Warn("standby interrupted, trying again", "error", err, "wait", wait)
+		if !sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
+const (
+	// warmLag is how many changelog records a copy may lack and still be preferred to none: loading them takes no time.
+	warmLag = 10_000
+	// warmInterval is how often a follower looks whether it is that close.
+	warmInterval = 500 * time.Millisecond
+)
+
+// follow loads a partition's changelog into its table for as long as ctx lasts. The table takes part in nothing: no row of it
+// leaves but by the owner's tombstones.
+func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
+	if err := st.open(); err != nil {
+		return err
+	}
+	oldest, err := s.p.reader.GetOffset(s.p.changelog, st.partition, sarama.OffsetOldest)
+	if err != nil {
+		return fmt.Errorf("read start of changelog: %w", err)
+	}
+	newest, err := s.p.reader.GetOffset(s.p.changelog, st.partition, sarama.OffsetNewest)
+	if err != nil {
+		return fmt.Errorf("read end of changelog: %w", err)
+	}
+	position := st.table.Position()
+	if position > newest || position > 0 && position < oldest {
+		return fmt.Errorf("%w: it is at offset %d, the changelog has %d to %d", errRebuild, position, oldest, newest)
+	}
+	consumer, err := s.p.consumer.ConsumePartition(s.p.changelog, st.partition, max(position, oldest))
+	if err != nil {
+		return fmt.Errorf("read changelog: %w", err)
+	}
+	defer closeConsumer(consumer)
+	s.note(f, position, newest)
+	look := time.NewTicker(warmInterval)
+	defer look.Stop()
+	for {
+		select {
+		case m, ok := <-consumer.Messages():
+			if !ok {
+				return errors.New("read changelog: the consumer was closed")
+			}
+			if err := st.table.Load(m.Key, m.Value, m.Offset); err != nil {
+				return fatalError{err} // reading it again would find the same
+			}
+		case e, ok := <-consumer.Errors():
+			if !ok {
+				return errors.New("read changelog: the consumer was closed")
+			}
+			if errors.Is(e.Err, sarama.ErrOffsetOutOfRange) {
+				return fmt.Errorf("%w: %w", errRebuild, e.Err)
+			}
+			s.p.log.Debug("reading changelog", "partition", st.partition, "error", e.Err)
+		case <-look.C:
+			if end := consumer.HighWaterMarkOffset(); end > 0 {
+				s.note(f, st.table.Position(), end)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// note takes note of how far a copy is.
+func (s *standbys) note(f *standby, position, end int64) {
+	f.warm.Store(end-position <= warmLag)
+	s.p.stats.processor(s.p.name).standby(f.partition, position, end)
+}
+
+// follow returns the store of a partition that is not in a session.
+func (s *stores) follow(partition int32) *store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.byPartition[partition]
+	if st == nil {
+		st = &store{partition: partition, of: s}
+		s.byPartition[partition] = st
+	}
+	return st
+}
+
+// drop closes a partition's table. What is on disk stays there.
+func (s *stores) drop(partition int32) error {
+	s.mu.Lock()
+	st := s.byPartition[partition]
+	delete(s.byPartition, partition)
+	s.mu.Unlock()
+	if st == nil {
+		return nil
+	}
+	return st.close()
+}
+
+// onDisk tells whether there is a folder with a partition's table.
+func (s *stores) onDisk(partition int32) bool {
+	dir := s.options(partition).Dir
+	if dir == "" {
+		return false
+	}
+	info, err := os.Stat(dir)
+	return err == nil && info.IsDir()
+}

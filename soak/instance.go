@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// instance is one of the app's processes and what it is started with. It is started again whenever it ends.
+type instance struct {
+	name     string
+	store    string // memory or disk
+	static   bool   // it has an instance id
+	stateDir string
+
+	run *run
+
+	mu      sync.Mutex
+	process *process // nil while it is down on purpose
+	busy    bool     // something is being done to it
+	over    bool     // it is not started any more
+}
+
+// process is one life of an instance.
+type process struct {
+	cmd   *exec.Cmd
+	log   string        // file
+	from  int64         // where its part of the file begins
+	ended chan struct{} // closed when it has ended
+	err   error         // how it ended; read after ended
+
+	mu     sync.Mutex
+	wanted bool // it was told or made to end
+}
+
+// program says how instances are started.
+type program struct {
+	binary, rules, addr, dir string
+	delivery                 string
+	failpoints               func() string // a value for LOOKBACK_FAILPOINT
+}
+
+// start begins a life of an instance.
+func (p *program) start(in *instance) (*process, error) {
+	args := []string{"run", "--rules", p.rules, "--brokers", p.addr, "--store", in.store, "--state-dir", in.stateDir}
+	cmd := exec.Command(p.binary, args...)
+	cmd.Env = append(os.Environ(), "SOAK_DELIVERY="+p.delivery, "LOOKBACK_FAILPOINT="+p.failpoints())
+	if in.static {
+		cmd.Env = append(cmd.Env, "SOAK_INSTANCE="+in.name)
+	}
+	name := filepath.Join(p.dir, in.name+".log")
+	log, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	from, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := spawn(cmd); err != nil {
+		return nil, fmt.Errorf("start instance %s: %w", in.name, err)
+	}
+	life := &process{cmd: cmd, log: name, from: from, ended: make(chan struct{})}
+	go func() {
+		life.err = cmd.Wait()
+		close(life.ended)
+	}()
+	return life, nil
+}
+
+// want says that the process is about to end because it is told to.
+func (p *process) want() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = true
+}
+
+func (p *process) isWanted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted
+}
+
+func (p *process) signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal a process: %w", err)
+	}
+	return nil
+}
+
+// kill ends the process as a crash does, also one that is stopped.
+func (p *process) kill() error {
+	p.want()
+	err := p.signal(syscall.SIGKILL)
+	<-p.ended
+	return err
+}
+
+// output returns the end of what the process has written.
+func (p *process) output() string {
+	const enough = 8 << 10
+	f, err := os.Open(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	from := max(p.from, info.Size()-enough)
+	text := make([]byte, info.Size()-from)
+	n, err := f.ReadAt(text, from)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err.Error()
+	}
+	return string(text[:n])
+}
+
+var failpointHit = regexp.MustCompile(`failpoint ([a-z-]+): killing the process`)
+
+// begin starts the instance and watches it from then on.
+func (in *instance) begin() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.over {
+		return nil
+	}
+	life, err := in.run.program.start(in)
+	if err != nil {
+		return err
+	}
+	in.process = life
+	go in.watch(life)
+	return nil
+}
+
+// watch waits for the end of a process. One that has ended by itself is judged and started again, unless that is being done.
+func (in *instance) watch(life *process) {
+	<-life.ended
+	if life.isWanted() {
+		return
+	}
+	if hit := failpointHit.FindStringSubmatch(life.output()); hit != nil {
+		in.run.tally.add("kill -9 at " + hit[1])
+	} else {
+		in.run.problem("instance %s has ended by itself: %v\n%s", in.name, life.err, life.output())
+	}
+	wait(in.run.ctx, in.run.pause())
+	in.mu.Lock()
+	again := in.process == life
+	in.mu.Unlock()
+	if again {
+		if err := in.begin(); err != nil {
+			in.run.problem("%v", err)
+		}
+	}
+}
+
+// take gives the one who does something to the instance its process, or false where somebody else is at it.
+func (in *instance) take() (*process, bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.busy || in.process == nil {
+		return nil, false
+	}
+	select {
+	case <-in.process.ended:
+		return nil, false
+	default:
+	}
+	in.busy = true
+	return in.process, true
+}
+
+// release ends what take began.
+func (in *instance) release() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.busy = false
+}
+
+// leave notes that the instance is down on purpose.
+func (in *instance) leave() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.process = nil
+}
+
+// patience is how long an instance may take to stop before that is a problem. It promises two seconds, three where no broker
+// answers; the rest is for a machine that is busy.
+const patience = 10 * time.Second
+
+// stop tells the process to end and waits for it.
+func (in *instance) stop(life *process) error {
+	life.want()
+	if err := life.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-life.ended:
+	case <-timer.C:
+		in.run.problem("instance %s did not stop within %s\n%s", in.name, patience, life.output())
+		return life.kill()
+	}
+	// A fail point may have been quicker.
+	if life.err != nil && failpointHit.FindString(life.output()) == "" {
+		in.run.problem("instance %s, told to stop, ended with %v\n%s", in.name, life.err, life.output())
+	}
+	return nil
+}
+
+// end kills what runs when the soak is over.
+func (in *instance) end() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.over = true
+	if in.process == nil {
+		return nil
+	}
+	return in.process.kill()
+}
+
+// freePort finds a port that nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	return port, l.Close()
+}
+
+// build compiles the program with its fail points.
+func build(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "lookback")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "failpoints", "-o", binary,
+		"github.com/seed-2058fbc3/lookback/cmd/lookback")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build lookback: %w\n%s", err, out)
+	}
+	return binary, nil
+}
