@@ -1,12 +1,14 @@
 package processors
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/IBM/sarama"
 
+	"github.com/seed-2058fbc3/lookback/processors/failpoint"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
@@ -71,12 +73,7 @@ func (s *session) restoreOnce(st *store) error {
 		return fmt.Errorf("%w: it is at offset %d, the changelog has %d to %d", errRebuild, position, oldest, st.barrier)
 	}
 	if position < st.barrier {
-		consumer, err := s.p.consumer.ConsumePartition(s.p.changelog, st.partition, max(position, oldest))
-		if err != nil {
-			return fmt.Errorf("read changelog: %w", err)
-		}
-		defer closeConsumer(consumer)
-		if err := s.load(st, consumer); err != nil {
+		if err := s.load(st, max(position, oldest)); err != nil {
 			return err
 		}
 	}
@@ -95,48 +92,58 @@ func (s *session) restoreOnce(st *store) error {
 	return nil
 }
 
-// load reads the changelog into the table up to the barrier.
-func (s *session) load(st *store, consumer sarama.PartitionConsumer) error {
+// load reads the changelog from an offset on into the table, up to the barrier.
+func (s *session) load(st *store, from int64) error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	ahead := newReadAhead(ctx, s.p.reader, s.p.changelog, st.partition, from, len(s.stores))
 	begun, reported := time.Now(), time.Now()
-	remaining := st.barrier - st.table.Position()
-	records := 0
-	report, total := s.p.report(), remaining
-	report.restoring(st.partition, remaining, total)
+	records, total := 0, st.barrier-from
+	report := s.p.report()
+	report.restoring(st.partition, total, total)
 	for {
+		var part fetched
 		select {
-		case m, ok := <-consumer.Messages():
-			if !ok {
-				return errors.New("read changelog: the consumer was closed")
-			}
-			if err := st.table.Load(m.Key, m.Value, m.Offset); err != nil {
-				return fatalError{err} // reading it again would find the same
-			}
-			records++
-			left := max(st.barrier-m.Offset, 0)
-			remaining = left
-			if records%reportEvery == 0 {
-				report.restoring(st.partition, remaining, total)
-			}
-			if m.Offset >= st.barrier {
-				s.log.Debug("table restored", "partition", st.partition, "records", records, "took", time.Since(begun))
-				return nil
-			}
-			if records%1024 == 0 && time.Since(reported) > progressInterval {
-				reported = time.Now()
-				s.log.Info("restoring table", "partition", st.partition, "records", records, "remaining", remaining)
-			}
-		case e, ok := <-consumer.Errors():
-			if !ok {
-				return errors.New("read changelog: the consumer was closed")
-			}
-			if errors.Is(e.Err, sarama.ErrOffsetOutOfRange) {
-				return fmt.Errorf("%w: %w", errRebuild, e.Err)
-			}
-			s.log.Debug("reading changelog", "partition", st.partition, "error", e.Err)
+		case part = <-ahead.blocks:
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
+		switch {
+		case part.err != nil:
+			return fmt.Errorf("%w: %w", errRebuild, part.err)
+		case part.block == nil:
+			return context.Cause(s.ctx)
+		}
+		var failed error
+		visitBlock(part.block, part.from, st.barrier+1, func(r *committedRecord) bool {
+			records++
+			failed = st.table.Load(r.Key, r.Value, r.Offset)
+			return failed == nil && s.ctx.Err() == nil
+		})
+		next := behind(part.block, part.from)
+		switch {
+		case failed != nil:
+			return fatalError{failed} // reading it again would find the same
+		case s.ctx.Err() != nil:
+			return s.ctx.Err()
+		case next > st.barrier:
+			s.log.Debug("table restored", "partition", st.partition, "records", records, "took", time.Since(begun))
+			return nil
+		}
+		report.restoring(st.partition, st.barrier-next, total)
+		if time.Since(reported) > progressInterval {
+			reported = time.Now()
+			s.log.Info("restoring table", "partition", st.partition, "records", records, "remaining", st.barrier-next)
+		}
 	}
+}
+
+// isolation is that of whoever reads a table: what was aborted is not in it.
+func isolation() sarama.IsolationLevel {
+	if failpoint.On("bug-read-uncommitted-restore") {
+		return sarama.ReadUncommitted
+	}
+	return sarama.ReadCommitted
 }
 
 // noteReady tells the processor once all partitions of the session are in service.

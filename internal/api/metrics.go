@@ -58,6 +58,8 @@ var (
 	watermark     = desc("watermark_timestamp_seconds", "Event time that the partition has reached.", "processor", "partition")
 	stateKeys     = desc("state_keys", "Keys whose histories are in memory.", "processor", "partition")
 	stateBytes    = desc("state_bytes", "Memory that these histories take, about.", "processor", "partition")
+	standbys      = desc("standby_partitions", "Partitions of other instances whose tables are kept warm here.", "processor")
+	standbyBehind = desc("standby_behind_records", "Changelog offsets that the furthest behind of these copies lacks.", "processor")
 	restoreRemain = desc("restore_remaining_records", "Changelog records to load before the partition is in service.", "processor", "partition")
 )
 
@@ -68,7 +70,7 @@ type collector struct{ c Config }
 func (m *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		buildInfo, rulesInfo, ready, recordsIn, accepted, duplicates, late, rejected, recordsOut, rows, corrections, eventLag,
-		commits, commitTime, aborts, sessions, assigned, lag, watermark, stateKeys, stateBytes, restoreRemain,
+		commits, commitTime, aborts, sessions, assigned, lag, watermark, stateKeys, stateBytes, restoreRemain, standbys, standbyBehind,
 	} {
 		to <- d
 	}
@@ -180,6 +182,12 @@ func (o samples) processor(p *processors.ProcessorSnapshot) {
 		o.counter(sessions, p.Sessions[end], p.Name, end)
 	}
 	o.gauge(assigned, float64(len(p.Partitions)), p.Name)
+	behind := int64(0)
+	for _, copied := range p.Standbys {
+		behind = max(behind, copied.Behind)
+	}
+	o.gauge(standbys, float64(len(p.Standbys)), p.Name)
+	o.gauge(standbyBehind, float64(behind), p.Name)
 	for _, l := range p.Lags {
 		o.gauge(lag, float64(l.Records), p.Name, l.Topic, strconv.Itoa(int(l.Partition)))
 	}
