@@ -43,7 +43,7 @@ func main() {
 	flag.StringVar(&o.maxMemory, "max-memory", "1GB", "state.max_memory of backlog")
 	flag.DurationVar(&o.latencyTime, "latency-time", 30*time.Second, "how long latency is measured")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of throughput, exactly once on disk; it costs a little speed")
-	only := flag.String("only", "core,replay,run", "what to measure: core, replay, run; on Apache Kafka: throughput, latency, backlog")
+	only := flag.String("only", "core,replay,run", "what to measure: core, replay, run; on Apache Kafka: throughput, latency, backlog, restore")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -71,6 +71,7 @@ var measurements = map[string]func(ctx context.Context, b *bench) error{
 	"throughput": onKafka(benchThroughput),
 	"latency":    onKafka(benchLatency),
 	"backlog":    onKafka(benchBacklog),
+	"restore":    onKafka(benchRestore),
 }
 
 // onKafka gives a measurement the one cluster.

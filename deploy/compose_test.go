@@ -28,6 +28,8 @@ type service struct {
 	ReadOnly    bool              `yaml:"read_only"`
 	SecurityOpt []string          `yaml:"security_opt"`
 	Ports       []string          `yaml:"ports"`
+	Profiles    []string          `yaml:"profiles"`
+	NetworkMode string            `yaml:"network_mode"`
 	HealthCheck *struct {
 		Test []string `yaml:"test"`
 	} `yaml:"healthcheck"`
@@ -185,7 +187,7 @@ func TestLookbackIsConfined(t *testing.T) {
 	if !slices.Contains(s.Volumes, "state:"+s.Environment["LOOKBACK_STATE_DIR"]) {
 		t.Errorf("volumes %q: the state directory %q is not on a volume", s.Volumes, s.Environment["LOOKBACK_STATE_DIR"])
 	}
-	if want := []string{"CMD", "/lookback", "check", "--connect", "/etc/lookback/rules.yaml"}; s.HealthCheck == nil || !slices.Equal(s.HealthCheck.Test, want) {
+	if want := []string{"CMD", "/lookback", "health"}; s.HealthCheck == nil || !slices.Equal(s.HealthCheck.Test, want) {
 		t.Errorf("health check: got %+v, want %q", s.HealthCheck, want)
 	}
 	if s.Restart != "unless-stopped" {

@@ -16,6 +16,8 @@ type Config struct {
 	Logger   *slog.Logger // nil: nothing is logged
 	Stats    *Stats       // nil: nobody is looking
 	OnReady  func()       // called once, when every partition of the first assignment of every processor is restored
+
+	interval *interval // of the conversions whose rows are emitted; nil: all
 }
 
 func (c Config) withDefaults(stats func() *Stats) Config {

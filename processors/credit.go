@@ -34,6 +34,11 @@ func buildCredit(plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, w *rules.W
 	if w.Class == nil && !r.Unattributed {
 		return nil, nil
 	}
+	return renderCredit(plan, e, r, w)
+}
+
+// renderCredit renders a winner, also one that the rule has no row for.
+func renderCredit(plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, w *rules.Winner) (*codecs.Credit, error) {
 	conv := w.Tuple.Conversion
 	c := &codecs.Credit{Rule: r.Name, Model: r.Model, Conversion: conv.IDValue(), Class: codecs.NoClass, EventTime: conv.Time()}
 	if w.Class != nil {
@@ -72,6 +77,12 @@ func sameCredit(a, b *codecs.Credit) bool {
 
 // change emits the difference between a conversion's row as it was and as it is.
 func (p *partition) change(r *rules.Rule, before, after *codecs.Credit, version uint64, cause codecs.Row, raw *Raw) {
+	if p.interval != nil {
+		before, after = p.interval.of(before), p.interval.of(after)
+		if before == nil && after == nil {
+			p.clear(r, version, cause, raw)
+		}
+	}
 	if sameCredit(before, after) {
 		return
 	}

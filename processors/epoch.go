@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/IBM/sarama"
+
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/processors/producer"
 )
@@ -20,12 +22,15 @@ func (m *maintenance) lastMeta(ctx context.Context, topic string, partition int3
 		from = max(newest-window, oldest)
 		var last []byte
 		err := m.retry(ctx, func() error {
-			_, err := visitCommitted(m.client, topic, partition, from, newest, func(r *committedRecord) bool {
+			next, err := visitCommitted(m.client, topic, partition, from, newest, func(r *committedRecord) bool {
 				if key, err := codecs.DecodeChangelogKey(r.Key); err == nil && key.Kind == codecs.ChangelogMeta && r.Value != nil {
 					last = append(last[:0], r.Value...)
 				}
 				return true
 			})
+			if err == nil && next < newest {
+				err = sarama.ErrUnstableOffsetCommit // a crash has left a transaction open, which its time-out ends
+			}
 			return err
 		})
 		if err != nil {

@@ -30,9 +30,10 @@ type keyed struct {
 	layouts     []codecs.Layout             // by rank
 	lanes       []atomic.Pointer[keyedLane] // by partition
 
-	dims  []*tables.Dimension
-	stats *Stats
-	endOf func(topic string, partition int32) (int64, error)
+	dims     []*tables.Dimension
+	stats    *Stats
+	interval *interval // nil: rows of all conversions are emitted
+	endOf    func(topic string, partition int32) (int64, error)
 }
 
 // keyedLane is what one partition uses.
@@ -79,6 +80,7 @@ func newKeyed(s *session, plan *rules.Plan, key *rules.Key, repartition string, 
 func (w *keyed) open(partition int32, t *tables.Table) error {
 	l := &keyedLane{table: t, tally: w.stats.tally()}
 	l.engine = newPartition(w.plan, w.key, t, w.s.outbox.Add, l.tally)
+	l.engine.interval = w.interval
 	disorder := func(stream int) int64 { return w.plan.Streams[stream].Disorder }
 	if w.repartition != "" {
 		var ids []sourceID

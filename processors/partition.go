@@ -27,6 +27,8 @@ type partition struct {
 	// changed, where it is set, is told of every change of a conversion's row; nil is no row.
 	changed func(r *rules.Rule, before, after *codecs.Credit)
 
+	interval *interval // of the conversions whose rows are emitted; nil: all
+
 	row     []byte
 	reached []reached
 	before  []*codecs.Credit

@@ -32,6 +32,7 @@ type processor struct {
 	brokers       []string
 	deleteRecords func(topic string, below map[int32]int64) error // nil: nothing is trimmed
 	stores        *stores                                         // nil without state
+	memory        memory                                          // of the tables
 	newWork       func(s *session) (work, error)
 	instance      string        // name of this instance, which its members of groups tell each other
 	copies        int           // of each partition's table that other instances keep
@@ -47,9 +48,8 @@ type processor struct {
 	// While it runs. Broker connections answer in order, so what waits for records must not share one with what commits.
 	client   sarama.Client // produces and commits
 	producer *producer.Producer
-	reader   sarama.Client   // of consumer
-	consumer sarama.Consumer // reads changelogs
-	standbys *standbys       // nil without state
+	reader   sarama.Client // reads changelogs
+	standbys *standbys     // nil without state
 
 	current   atomic.Pointer[session]
 	failure   error // of the consumer group, for good; goka's Run reports it in words of its own
@@ -130,10 +130,7 @@ func (p *processor) connect(ctx context.Context) (err error) {
 		Tracked:            p.changelog,
 		Logger:             p.log,
 	})
-	if p.reader, err = connect(ctx, p.brokers, p.config, p.log); err == nil {
-		p.consumer, err = sarama.NewConsumerFromClient(p.reader)
-	}
-	if err != nil {
+	if p.reader, err = connect(ctx, p.brokers, p.config, p.log); err != nil {
 		p.disconnect()
 	}
 	return err
@@ -170,9 +167,6 @@ const transactionTimeout = 10 * time.Second
 func (p *processor) disconnect() {
 	p.producer.Close()
 	// Nobody waits for what these might still have to say.
-	if p.consumer != nil {
-		_ = p.consumer.Close()
-	}
 	if p.reader != nil {
 		_ = p.reader.Close()
 	}

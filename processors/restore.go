@@ -77,6 +77,9 @@ func (s *session) restoreOnce(st *store) error {
 			return err
 		}
 	}
+	if s.p.memory.histories > 0 {
+		st.table.SetCacheBytes(s.p.memory.share(len(s.stores)))
+	}
 	if err := st.table.Loaded(st.barrier + 1); err != nil {
 		return err
 	}

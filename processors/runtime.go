@@ -102,6 +102,7 @@ type runtime struct {
 	counts   map[string]int32 // partitions by topic
 	dims     []*tables.Dimension
 
+	blocks       *tables.BlockCache
 	incarnations map[string]string // ids of changelogs by topic, where the broker gives them
 }
 
@@ -180,6 +181,8 @@ func isPermanent(err error) bool {
 func (r *runtime) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	r.blocks = newBlockCache(&r.plan.Settings)
+	defer r.blocks.Close()
 	processors := r.processors()
 	for _, p := range processors {
 		p.report() // all are known of before one is ready
@@ -280,8 +283,9 @@ func (r *runtime) keyProcessor(key *rules.Key) *processor {
 	p := r.processor(KeyGroup(r.plan.App, key), topics...)
 	p.repartition = repartition
 	p.changelog = ChangelogTopic(r.plan.App, key)
+	p.memory = memoryOf(&r.plan.Settings, len(r.plan.Keys), r.blocks)
 	p.stores = newStores(shapeOf(r.plan, key), func(partition int32) tables.Options {
-		o := tables.Options{CacheBytes: r.plan.Settings.CacheBytes}
+		o := tables.Options{CacheBytes: p.memory.share(int(p.partitions)), WriteBytes: writeShare(p.partitions), Blocks: p.memory.blocks}
 		if r.plan.Settings.Store == "disk" {
 			o.Incarnation = r.incarnations[p.changelog]
 			o.Dir = filepath.Join(r.plan.Settings.StateDir, r.plan.App, key.Name, strconv.Itoa(int(partition)))
@@ -289,7 +293,9 @@ func (r *runtime) keyProcessor(key *rules.Key) *processor {
 		return o
 	})
 	p.newWork = func(s *session) (work, error) {
-		return newKeyed(s, r.plan, key, repartition, r.dims, r.counts, r.cfg.Stats), nil
+		w := newKeyed(s, r.plan, key, repartition, r.dims, r.counts, r.cfg.Stats)
+		w.interval = r.cfg.interval
+		return w, nil
 	}
 	return p
 }

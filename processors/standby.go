@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -40,7 +41,7 @@ func newStandbys(ctx context.Context, p *processor) *standbys {
 }
 
 // assign makes the copies those of these partitions, and returns when nobody follows others any more. Tables of partitions that
-// are owned stay open for the session, those that are neither followed nor owned are closed. No session may be running.
+// are neither owned nor followed are closed. No session may be running.
 func (s *standbys) assign(owned, followed []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,13 +56,10 @@ func (s *standbys) assign(owned, followed []int32) {
 	}
 	for _, f := range leaving {
 		<-f.done
-		s.p.stats.processor(s.p.name).noStandby(f.partition)
-		if slices.Contains(owned, f.partition) {
-			continue
-		}
-		if err := s.p.stores.drop(f.partition); err != nil {
-			s.p.log.Error("standby table could not be closed", "group", s.p.name, "partition", f.partition, "error", err)
-		}
+		s.p.report().noStandby(f.partition)
+	}
+	if err := s.p.stores.retain(slices.Concat(owned, followed)); err != nil {
+		s.p.log.Error("a table that has moved away could not be closed", "group", s.p.name, "error", err)
 	}
 	for _, n := range followed {
 		if s.following[n] != nil || n < 0 || n >= s.p.partitions || slices.Contains(owned, n) {
@@ -128,7 +126,7 @@ func (s *standbys) keep(ctx context.Context, f *standby) {
 			return
 		}
 		if errors.Is(err, errRebuild) {
-			log.Info("rebuilding standby table", "cause", err)
+			log.Warn("local state is discarded and restored from the changelog", "cause", err)
 			if err = st.rebuild(); err == nil {
 				continue
 			}
@@ -144,12 +142,8 @@ func (s *standbys) keep(ctx context.Context, f *standby) {
 	}
 }
 
-const (
-	// warmLag is how many changelog records a copy may lack and still be preferred to none: loading them takes no time.
-	warmLag = 10_000
-	// warmInterval is how often a follower looks whether it is that close.
-	warmInterval = 500 * time.Millisecond
-)
+// warmLag is how many changelog offsets a copy may lack and still be preferred to none: loading them takes no time.
+const warmLag = 10_000
 
 // follow loads a partition's changelog into its table for as long as ctx lasts. The table takes part in nothing: no row of it
 // leaves but by the owner's tombstones.
@@ -169,45 +163,39 @@ func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 	if position > newest || position > 0 && position < oldest {
 		return fmt.Errorf("%w: it is at offset %d, the changelog has %d to %d", errRebuild, position, oldest, newest)
 	}
-	consumer, err := s.p.consumer.ConsumePartition(s.p.changelog, st.partition, max(position, oldest))
-	if err != nil {
-		return fmt.Errorf("read changelog: %w", err)
-	}
-	defer closeConsumer(consumer)
 	s.note(f, position, newest)
-	look := time.NewTicker(warmInterval)
-	defer look.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ahead := newReadAhead(ctx, s.p.reader, s.p.changelog, st.partition, max(position, oldest), int(s.p.partitions))
 	for {
+		var part fetched
 		select {
-		case m, ok := <-consumer.Messages():
-			if !ok {
-				return errors.New("read changelog: the consumer was closed")
-			}
-			if err := st.table.Load(m.Key, m.Value, m.Offset); err != nil {
-				return fatalError{err} // reading it again would find the same
-			}
-		case e, ok := <-consumer.Errors():
-			if !ok {
-				return errors.New("read changelog: the consumer was closed")
-			}
-			if errors.Is(e.Err, sarama.ErrOffsetOutOfRange) {
-				return fmt.Errorf("%w: %w", errRebuild, e.Err)
-			}
-			s.p.log.Debug("reading changelog", "partition", st.partition, "error", e.Err)
-		case <-look.C:
-			if end := consumer.HighWaterMarkOffset(); end > 0 {
-				s.note(f, st.table.Position(), end)
-			}
+		case part = <-ahead.blocks:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		switch {
+		case part.err != nil:
+			return fmt.Errorf("%w: %w", errRebuild, part.err)
+		case part.block == nil:
+			return context.Cause(ctx)
+		}
+		var failed error
+		next, _ := visitBlock(part.block, part.from, math.MaxInt64, func(r *committedRecord) bool {
+			failed = st.table.Load(r.Key, r.Value, r.Offset)
+			return failed == nil && ctx.Err() == nil
+		})
+		if failed != nil {
+			return fatalError{failed} // reading it again would find the same
+		}
+		s.note(f, next, part.block.HighWaterMarkOffset)
 	}
 }
 
 // note takes note of how far a copy is.
 func (s *standbys) note(f *standby, position, end int64) {
 	f.warm.Store(end-position <= warmLag)
-	s.p.stats.processor(s.p.name).standby(f.partition, position, end)
+	s.p.report().standby(f.partition, position, end)
 }
 
 // follow returns the store of a partition that is not in a session.
@@ -222,16 +210,18 @@ func (s *stores) follow(partition int32) *store {
 	return st
 }
 
-// drop closes a partition's table. What is on disk stays there.
-func (s *stores) drop(partition int32) error {
+// retain closes the tables of all other partitions. What is on disk stays there. No session may be running.
+func (s *stores) retain(partitions []int32) error {
 	s.mu.Lock()
-	st := s.byPartition[partition]
-	delete(s.byPartition, partition)
-	s.mu.Unlock()
-	if st == nil {
-		return nil
+	defer s.mu.Unlock()
+	var errs []error
+	for n, st := range s.byPartition {
+		if !slices.Contains(partitions, n) {
+			errs = append(errs, st.close())
+			delete(s.byPartition, n)
+		}
 	}
-	return st.close()
+	return errors.Join(errs...)
 }
 
 // onDisk tells whether there is a folder with a partition's table.

@@ -62,23 +62,16 @@ func harmsOn(kind string) []harm {
 	return all
 }
 
-// somebody takes one of the instances that do, if it can be had.
+// somebody takes one of the instances that do and that nothing is being done to. There may be none.
 func (r *run) somebody(rng *rand.Rand, do func(*instance) bool) (*instance, *process) {
-	var able []*instance
-	for _, in := range r.instances {
-		if do == nil || do(in) {
-			able = append(able, in)
+	for _, i := range rng.Perm(len(r.instances)) {
+		if in := r.instances[i]; do == nil || do(in) {
+			if life, ok := in.take(); ok {
+				return in, life
+			}
 		}
 	}
-	if len(able) == 0 {
-		return nil, nil
-	}
-	in := able[rng.IntN(len(able))]
-	life, ok := in.take()
-	if !ok {
-		return nil, nil
-	}
-	return in, life
+	return nil, nil
 }
 
 // seconds returns a time between two.
@@ -128,6 +121,7 @@ func (r *run) replace(ctx context.Context, rng *rand.Rand) error {
 		return err
 	}
 	life.want()
+	in.meet()
 	r.note("zombies replaced", "%s", in.name)
 	wait(ctx, seconds(rng, 0, 4))
 	in.stateDir = filepath.Join(r.dir, fmt.Sprintf("%s-state-%d", in.name, rng.Uint32()))

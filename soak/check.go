@@ -11,6 +11,7 @@ import (
 func (o *oracle) check() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.fileRefusals()
 	o.settleInputs()
 	for rule, s := range schemes {
 		o.checkRule(rule, s)
@@ -18,6 +19,24 @@ func (o *oracle) check() {
 	o.forget()
 	o.deltaIDs = [2]map[string]place{{}, o.deltaIDs[0]}
 	o.round++
+}
+
+// fileRefusals files late and rejected records with the input records that they stand for.
+func (o *oracle) fileRefusals() {
+	for _, r := range o.refused {
+		in := o.find(r.from)
+		switch {
+		case in == nil:
+			o.differ("%s stands for %s, which was dealt with before or does not exist", r.at, r.from)
+		case r.at.topic == lateTopic:
+			in.late++
+			o.counts.Late++
+		default:
+			in.rejected = append(in.rejected, r.reject)
+			o.counts.Rejected++
+		}
+	}
+	o.refused = nil
 }
 
 // settleInputs sees to it that every input record was accepted, late or rejected, and that once, and adds what was accepted

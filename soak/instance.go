@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ type instance struct {
 	mu      sync.Mutex
 	process *process // nil while it is down on purpose
 	busy    bool     // something is being done to it
+	rival   bool     // another process has its instance id
 	over    bool     // it is not started any more
 }
 
@@ -152,10 +154,13 @@ func (in *instance) watch(life *process) {
 	if life.isWanted() {
 		return
 	}
-	if hit := failpointHit.FindStringSubmatch(life.output()); hit != nil {
+	output := life.output()
+	if hit := failpointHit.FindStringSubmatch(output); hit != nil {
 		in.run.tally.add("kill -9 at " + hit[1])
+	} else if in.hasRival() && strings.Contains(output, "another instance runs with instance_id") {
+		in.run.tally.add("fenced by the zombie that it replaced")
 	} else {
-		in.run.problem("instance %s has ended by itself: %v\n%s", in.name, life.err, life.output())
+		in.run.problem("instance %s has ended by itself: %v\n%s", in.name, life.err, output)
 	}
 	wait(in.run.ctx, in.run.pause())
 	in.mu.Lock()
@@ -188,14 +193,21 @@ func (in *instance) take() (*process, bool) {
 func (in *instance) release() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.busy = false
+	in.busy, in.rival = false, false
 }
 
-// leave notes that the instance is down on purpose.
-func (in *instance) leave() {
+// meet says that another process has the instance's id until release. Of two such processes the last to join a group goes on,
+// and that can be the older one, where a broker that has crashed knows neither any more.
+func (in *instance) meet() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.process = nil
+	in.rival = true
+}
+
+func (in *instance) hasRival() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.rival
 }
 
 // patience is how long an instance may take to stop before that is a problem. It promises two seconds, three where no broker

@@ -28,7 +28,7 @@ func main() {
 	flag.IntVar(&cfg.Rate, "rate", 3000, "events per second")
 	flag.StringVar(&cfg.Broker, "broker", "apache", "apache or embedded")
 	flag.StringVar(&cfg.Harms, "harms", "", "kinds of harm, with commas between: crash, zombie, replace, restart, join, disk, broker (default: all)")
-	flag.DurationVar(&cfg.Every, "every", 6*time.Second, "mean time between two harms; 0: none")
+	flag.DurationVar(&cfg.Every, "every", 5*time.Second, "mean time between two harms; 0: none")
 	flag.DurationVar(&cfg.FailpointEvery, "failpoint-every", time.Minute, "mean time between two deaths of an instance at a fail point; 0: none")
 	flag.StringVar(&cfg.Bug, "bug", "", "put a bug in: apply-before-commit, offsets-outside-transaction, read-uncommitted-restore")
 	flag.StringVar(&cfg.Delivery, "delivery", "exactly_once", "exactly_once or at_least_once")

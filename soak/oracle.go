@@ -18,6 +18,7 @@ type oracle struct {
 	mu        sync.Mutex
 	round     int
 	inputs    map[string][]*part // by topic and partition
+	refused   []refusal
 	histories []map[string]*history
 	accounts  []map[string]*account // by rule and conversion id
 	deltaIDs  [2]map[string]place   // of this round and of the one before
@@ -59,6 +60,12 @@ type input struct {
 type reject struct {
 	reason string
 	at     place
+}
+
+// refusal is a record of the late or the rejected topic. The input record that it stands for may not have been read yet.
+type refusal struct {
+	reject
+	from place
 }
 
 // account is what the outputs say of one conversion.
@@ -141,7 +148,7 @@ func (o *oracle) takeOutput(r *kgo.Record) error {
 	return fmt.Errorf("%s: not an output", at)
 }
 
-// takeReject files a record of the late or the rejected topic with the input record that it stands for.
+// takeReject takes over a record of the late or the rejected topic.
 func (o *oracle) takeReject(at place, r *kgo.Record) error {
 	headers := map[string]string{}
 	for _, h := range r.Headers {
@@ -156,18 +163,7 @@ func (o *oracle) takeReject(at place, r *kgo.Record) error {
 		return fmt.Errorf("%s: %w", at, err)
 	}
 	from := place{headers["__streams.errors.topic"], int32(partition), offset}
-	in := o.find(from)
-	if in == nil {
-		o.differ("%s stands for %s, which was dealt with before or does not exist", at, from)
-		return nil
-	}
-	if reason := headers["__streams.errors.exception"]; r.Topic == lateTopic {
-		in.late++
-		o.counts.Late++
-	} else {
-		in.rejected = append(in.rejected, reject{reason, at})
-		o.counts.Rejected++
-	}
+	o.refused = append(o.refused, refusal{reject{headers["__streams.errors.exception"], at}, from})
 	return nil
 }
 

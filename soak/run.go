@@ -126,7 +126,7 @@ func soak(ctx context.Context, cfg config, out io.Writer) (res result, err error
 	if err := r.prepare(); err != nil {
 		return res, err
 	}
-	for number := 0; time.Since(r.began) < cfg.For && r.ok(); number++ {
+	for number := 0; time.Since(r.began) < cfg.For && r.clean(); number++ {
 		if err := r.round(number); err != nil {
 			return r.result(number), err
 		}
@@ -184,6 +184,9 @@ func (r *run) prepare() (err error) {
 		return err
 	}
 	if err := r.await("the app's topics", time.Minute, func() (bool, error) {
+		if r.troubled() {
+			return false, errors.New("instances have ended")
+		}
 		_, err := limits(r.ctx, r.client, append(outputs(), stages()[3].topics...), false)
 		return err == nil, err
 	}); err != nil {
@@ -294,7 +297,7 @@ func (r *run) await(what string, atMost time.Duration, condition func() (bool, e
 		switch {
 		case ok:
 			return nil
-		case ctx.Err() != nil || !r.ok():
+		case ctx.Err() != nil:
 			return fmt.Errorf("waited for %s in vain: %w", what, err)
 		}
 		wait(ctx, 200*time.Millisecond)
@@ -331,12 +334,17 @@ func (r *run) problem(format string, args ...any) {
 	fmt.Fprintf(r.out, "%s PROBLEM: %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
 }
 
-// ok tells whether nothing was found so far.
-func (r *run) ok() bool {
+// clean tells whether there are no differences so far.
+func (r *run) clean() bool {
 	differences, _ := r.oracle.found()
+	return differences == 0
+}
+
+// troubled tells whether there were problems so far.
+func (r *run) troubled() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return differences == 0 && r.problems == 0
+	return r.problems > 0
 }
 
 func (r *run) result(rounds int) result {

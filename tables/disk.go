@@ -2,6 +2,7 @@ package tables
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -62,14 +63,17 @@ var comparer = func() *pebble.Comparer {
 	return &c
 }()
 
-// storeOptions returns how stores are opened. corrupt is told, in any goroutine, what the store finds corrupt by itself; left
+// storeOptions returns how the store of a table is opened. corrupt is told, in any goroutine, what the store finds corrupt by itself; left
 // alone it would end the process.
-func storeOptions(corrupt func(error)) *pebble.Options {
+func storeOptions(o *Options, corrupt func(error)) *pebble.Options {
 	opts := &pebble.Options{
 		Comparer:      comparer,
 		Logger:        storeLog{},
-		MemTableSize:  16 << 20,
+		MemTableSize:  uint64(cmp.Or(o.WriteBytes, defaultWriteBytes)),
 		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(i.Details) }},
+	}
+	if o.Blocks != nil {
+		opts.Cache = o.Blocks.cache
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -79,7 +83,7 @@ func storeOptions(corrupt func(error)) *pebble.Options {
 
 func (t *Table) openDisk() error {
 	d := &disk{}
-	db, err := openFolder(t.opts.Dir, storeOptions(func(err error) { d.corrupt.CompareAndSwap(nil, &err) }))
+	db, err := openFolder(t.opts.Dir, storeOptions(&t.opts, func(err error) { d.corrupt.CompareAndSwap(nil, &err) }))
 	if err != nil {
 		return err
 	}

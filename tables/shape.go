@@ -3,6 +3,8 @@
 // keep and for how long is given as a Shape, and time comes with the watermark.
 package tables
 
+import "github.com/cockroachdb/pebble/v2"
+
 // Shape says what a table keeps. It is derived from the rules of one key.
 type Shape struct {
 	Streams []StreamShape // by stream rank; Used is false for the streams of other keys
@@ -19,14 +21,26 @@ type StreamShape struct {
 
 // Options say where a table lives.
 type Options struct {
-	Dir         string // "": memory
-	Incarnation string // names the changelog among those that had its name; a disk table of another one is stale. "": not known
-	CacheBytes  int64  // of a disk table's histories in memory; 0: 64 MiB
-	Untracked   bool   // no changelog is wanted: Changes yields nothing (files, tests)
-	LargeRows   int    // rows from which a history is indexed instead of scanned; 0: 64
+	Dir         string      // "": memory
+	Incarnation string      // names the changelog among those that had its name; a disk table of another one is stale. "": not known
+	CacheBytes  int64       // of a disk table's histories in memory; 0: 64 MiB
+	WriteBytes  int64       // what a disk table collects in memory before it writes a file; 0: 16 MiB
+	Blocks      *BlockCache // of disk tables' files; nil: a small one of its own
+	Untracked   bool        // no changelog is wanted: Changes yields nothing (files, tests)
+	LargeRows   int         // rows from which a history is indexed instead of scanned; 0: 64
 }
 
+// BlockCache keeps blocks of files that disk tables have read. Tables share it.
+type BlockCache struct{ cache *pebble.Cache }
+
+// NewBlockCache returns a cache of so many bytes. It is not on Go's heap; whoever made it closes it, after its tables.
+func NewBlockCache(bytes int64) *BlockCache { return &BlockCache{pebble.NewCache(bytes)} }
+
+// Close frees the cache once no table uses it any more.
+func (c *BlockCache) Close() { c.cache.Unref() }
+
 const (
+	defaultWriteBytes = 16 << 20
 	defaultCacheBytes = 64 << 20
 	defaultLargeRows  = 64
 	maxSmallBytes     = 24 << 10

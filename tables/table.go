@@ -200,6 +200,9 @@ func (t *Table) Discard() error {
 	return t.disk.recall(t)
 }
 
+// SetCacheBytes changes the bound of a disk table's histories in memory. The next commit keeps to it.
+func (t *Table) SetCacheBytes(n int64) { t.opts.CacheBytes = n }
+
 // Stale returns why the disk store must be removed and restored, nil where nothing wrong with it is known.
 func (t *Table) Stale() *StaleError {
 	if t.disk == nil {

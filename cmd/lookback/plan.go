@@ -26,6 +26,9 @@ func warnings(plan *rules.Plan) []string {
 			out = append(out, fmt.Sprintf("rule %q: deltas under at_least_once may be written twice after a crash; drop repeated delta_ids, or read the upserts", r.Name))
 		}
 	}
+	if plan.Settings.MaxMemory > 0 && plan.Settings.Store == "memory" {
+		out = append(out, "state.max_memory bounds what store: disk keeps in memory; with store: memory histories take what they need")
+	}
 	for _, s := range plan.Streams {
 		if s.Lateness == 0 && s.Disorder == 0 {
 			out = append(out, fmt.Sprintf("stream %q: without lateness or disorder, an event that comes out of order is late", s.Name))

@@ -2,16 +2,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +39,8 @@ func newReplay() *cobra.Command {
 		Long: `Run the rules over files of events, in memory and without Kafka, and print every record that would be written.
 
 One line per event, in the order of arrival: {"click": {"click_id": "c1", ...}}, the stream's name and the record as it
-would stand in its topic; "_ts" beside it may give the record's Kafka timestamp. "-" is standard input.
+would stand in its topic; "_ts" beside it may give the record's Kafka timestamp. "-" is standard input, and files whose
+names end in .gz are unpacked.
 
 Standard output has one JSON line per record, {"topic": ..., "key": ..., "value": {...}}; rejected and late records come
 out to their topics, with their headers. Standard error has the summary.`,
@@ -91,8 +88,16 @@ func replay(c *cobra.Command, f replayFlags, rulesFile string, files []string) e
 	}
 	defer run.replay.Close()
 	started := time.Now()
+	lines := newEventLines(plan, c.InOrStdin())
+	lines.reject = run.replay.Reject
+	lines.record = func(stream int, raw *processors.Raw) error {
+		if run.err != nil {
+			return fmt.Errorf("writing the output: %w", run.err)
+		}
+		return run.replay.Record(stream, raw)
+	}
 	for _, file := range files {
-		if err := run.file(c, file); err != nil {
+		if err := lines.file(c.Context(), file); err != nil {
 			return err
 		}
 	}
@@ -100,7 +105,7 @@ func replay(c *cobra.Command, f replayFlags, rulesFile string, files []string) e
 	if err := errors.Join(run.err, out.Flush()); err != nil {
 		return fmt.Errorf("writing the output: %w", err)
 	}
-	summarize(c.ErrOrStderr(), run.lines, stats.Snapshot(), time.Since(started))
+	summarize(c.ErrOrStderr(), lines.lines, stats.Snapshot(), time.Since(started))
 	return nil
 }
 
@@ -126,7 +131,6 @@ type replayRun struct {
 	replay *processors.Replay
 	out    *bufio.Writer
 	line   []byte
-	lines  int64
 	final  map[string]finalRow // by row key
 	err    error
 }
@@ -134,78 +138,6 @@ type replayRun struct {
 type finalRow struct {
 	topic, key string
 	value      []byte
-}
-
-func (r *replayRun) file(c *cobra.Command, name string) error {
-	in := c.InOrStdin()
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return fmt.Errorf("reading events: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	ctx, cancel := context.WithCancel(c.Context())
-	defer cancel()
-	in = interruptible(ctx, in)
-	ranks := map[string]int{}
-	for _, s := range r.plan.Streams {
-		ranks[s.Name] = s.Rank
-	}
-	lines := bufio.NewReaderSize(in, 1<<20)
-	var long []byte
-	for offset := int64(1); ; offset++ {
-		line, err := readLine(lines, &long)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("interrupted at %s:%d", name, offset)
-		case r.err != nil:
-			return fmt.Errorf("writing the output: %w", r.err)
-		case err != nil && err != io.EOF:
-			return fmt.Errorf("reading %s: %w", name, err)
-		}
-		if len(bytes.TrimSpace(line)) > 0 {
-			r.lines++
-			if err := r.record(ranks, line, name, offset); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-	}
-}
-
-// readLine returns the next line, which is valid until the next call.
-func readLine(in *bufio.Reader, long *[]byte) ([]byte, error) {
-	line, err := in.ReadSlice('\n')
-	if err != bufio.ErrBufferFull {
-		return line, err
-	}
-	*long = append((*long)[:0], line...)
-	for err == bufio.ErrBufferFull {
-		line, err = in.ReadSlice('\n')
-		*long = append(*long, line...)
-	}
-	return *long, err
-}
-
-func (r *replayRun) record(ranks map[string]int, line []byte, file string, number int64) error {
-	name, record, ts, err := codecs.SplitLine(line)
-	raw := processors.Raw{Value: record, Origin: codecs.Origin{Topic: file, Offset: number, Timestamp: ts}}
-	if err != nil {
-		raw.Value = line
-		r.replay.Reject(&raw, codecs.Rejectf(reasonMalformedLine, "%v", err))
-		return nil
-	}
-	rank, ok := ranks[name]
-	if !ok {
-		raw.Value = line
-		r.replay.Reject(&raw, codecs.Rejectf(reasonUnknownStream, "no stream %q in the rules", name))
-		return nil
-	}
-	return r.replay.Record(rank, &raw)
 }
 
 // print writes one record as a line.

@@ -13,13 +13,22 @@ import (
 
 func newRun() *cobra.Command {
 	var s runSettings
+	var again reprocessFlags
 	c := &cobra.Command{
 		Use:   "run [RULES.yaml]",
 		Short: "Run the rules beside Kafka",
 		Long: `Run the rules beside Kafka until it is told to stop (SIGINT, SIGTERM). Topics that Lookback writes are created where
 they are missing; those that exist are checked before the first record. A broker that cannot be reached is tried again.
 
-A flag wins over its environment variable, which wins over the rules file.`,
+A flag wins over its environment variable, which wins over the rules file.
+
+With --from and --to it computes the rows of the conversions of that interval again, from the source topics, and ends. It
+works beside the app, under a name of its own; killed, it goes on when the same command is given again. With --into-suffix
+rows go to new topics, and the app may run. Without, upserts with a higher _version replace those in the same topics; the
+app must be stopped when it begins, and may be started as soon as "re-processing begins" is logged.`,
+		Example: "  lookback run --brokers kafka:9092 rules.yaml\n" +
+			"  lookback run rules.yaml --from 2026-11-01T00:00Z --to 2026-11-02T00:00Z --into-suffix .again\n" +
+			"  lookback run rules.yaml --from 2026-11-01 --to 2026-11-02 --emit upserts",
 		Args: arguments(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			file, err := s.rulesFile(c, args)
@@ -30,6 +39,13 @@ A flag wins over its environment variable, which wins over the rules file.`,
 			if err != nil {
 				return err
 			}
+			reprocesses, options, err := again.asked(c, plan)
+			if err != nil {
+				return err
+			}
+			if reprocesses {
+				plan.Settings.HTTPAddr = "" // of the rules file, where the app listens
+			}
 			bar := newProgress(c.ErrOrStderr())
 			config, err := s.config(c, plan, bar)
 			if err != nil {
@@ -37,6 +53,9 @@ A flag wins over its environment variable, which wins over the rules file.`,
 			}
 			for _, w := range warnings(plan) {
 				config.Logger.Warn(w)
+			}
+			if reprocesses {
+				return reprocess(c, plan, config, bar, options)
 			}
 			started := time.Now()
 			config.OnReady = func() {
@@ -50,6 +69,7 @@ A flag wins over its environment variable, which wins over the rules file.`,
 		},
 	}
 	s.flags(c.Flags())
+	again.flags(c.Flags())
 	return c
 }
 

@@ -139,7 +139,7 @@ func TestRunTellsWhatItDoes(t *testing.T) {
 		`lookback_duplicate_records_total{stream="sale"}`:                                          users,
 		`lookback_records_in_total{processor="shop.intake.ad",topic="shop.ads"}`:                   2*users + 1,
 		`lookback_records_in_total{processor="shop.intake.sale",topic="shop.sales"}`:               2 * users,
-		`lookback_rejected_records_total{reason="malformed"}`:                                      1,
+		`lookback_rejected_records_total{reason="malformed_json"}`:                                 1,
 		`lookback_late_records_total{action="diverted",stream="ad"}`:                               0,
 		`lookback_credit_rows_total{class="seen",rule="credit",sign="+1"}`:                         users,
 		`lookback_credit_rows_total{class="seen",rule="credit",sign="-1"}`:                         0,

@@ -141,7 +141,9 @@ func (t *term) commit(ctx context.Context, o Offsets) error {
 	failpoint.Hit("producer-after-flush")
 	err := <-offsets
 	if err == nil {
-		failpoint.Hit("producer-after-offsets")
+		if len(o.Positions) > 0 {
+			failpoint.Hit("producer-after-offsets")
+		}
 		err = t.end(ctx, true)
 	}
 	t.mu.Lock()
