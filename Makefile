@@ -9,6 +9,8 @@ FOR ?= 60s
 FUZZTIME ?= 10s
 COUNT ?= 1
 ONLY ?= throughput,latency
+MINUTES ?= 10
+SOAK ?=
 # The race detector needs a C compiler.
 RACE = $(shell command -v "$$(go env CC)" >/dev/null && echo -race)
 
@@ -36,7 +38,7 @@ down: ## stop them and delete their volumes
 	docker compose down --volumes
 
 ##@ Change
-.PHONY: check test race lint fmt vet fuzz bench bench-kafka cover clean
+.PHONY: check test race lint fmt vet fuzz bench bench-kafka soak soak-bugs cover clean
 check: lint jars ## what CI runs: lint, then every test with the race detector, on every broker at hand
 	@[ -n "$(RACE)" ] || echo "check: no C compiler, so no race detector"
 	go test $(RACE) -count=1 -timeout 15m ./...
@@ -64,6 +66,12 @@ bench: ## run the benchmarks and print a table (COUNT=1)
 
 bench-kafka: ## measure the process on Apache Kafka (COUNT=1, ONLY=throughput,latency or backlog)
 	@go run ./bench -count $(COUNT) -only $(ONLY)
+
+soak: jars ## kill, stop and damage everything under load on Apache Kafka, and check every credit (MINUTES=10, SOAK="-seed 1")
+	@go run ./soak -minutes $(MINUTES) $(SOAK)
+
+soak-bugs: jars ## see the soak fail with each of three known bugs put in
+	@go run ./soak -bugs $(SOAK)
 
 cover: ## test coverage by function, and cover.html
 	go test -coverpkg=./... -coverprofile=cover.out ./...

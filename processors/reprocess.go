@@ -71,7 +71,7 @@ func Reprocess(ctx context.Context, plan *rules.Plan, cfg Config, o ReprocessOpt
 		defer stop()
 		caughtUp <- p.await(running)
 	}()
-	if err := Run(running, plan, cfg); err != nil {
+	if err := Run(running, plan, p.cfg); err != nil {
 		return false, err
 	}
 	stop()

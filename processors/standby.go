@@ -145,19 +145,15 @@ func (s *standbys) keep(ctx context.Context, f *standby) {
 // warmLag is how many changelog offsets a copy may lack and still be preferred to none: loading them takes no time.
 const warmLag = 10_000
 
-// follow loads a partition's changelog into its table for as long as ctx lasts. The table takes part in nothing: no row of it
-// leaves but by the owner's tombstones.
+// follow loads a partition's changelog into its table for as long as ctx lasts. From where the changelog ended at the beginning the
+// table is kept as it would be in service, without what is due; else it would grow for as long as it follows.
 func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 	if err := st.open(); err != nil {
 		return err
 	}
-	oldest, err := s.p.reader.GetOffset(s.p.changelog, st.partition, sarama.OffsetOldest)
+	oldest, newest, err := s.bounds(ctx, st.partition)
 	if err != nil {
-		return fmt.Errorf("read start of changelog: %w", err)
-	}
-	newest, err := s.p.reader.GetOffset(s.p.changelog, st.partition, sarama.OffsetNewest)
-	if err != nil {
-		return fmt.Errorf("read end of changelog: %w", err)
+		return err
 	}
 	position := st.table.Position()
 	if position > newest || position > 0 && position < oldest {
@@ -188,7 +184,38 @@ func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 		if failed != nil {
 			return fatalError{failed} // reading it again would find the same
 		}
+		if next >= newest && ctx.Err() == nil {
+			if err := st.table.Settle(next); err != nil {
+				return err
+			}
+		}
 		s.note(f, next, part.block.HighWaterMarkOffset)
+	}
+}
+
+// bounds returns where a partition's changelog begins and ends. A rebalance waits for followers that have to go, and a request
+// of sarama's cannot be taken back, so it is left to itself when ctx ends.
+func (s *standbys) bounds(ctx context.Context, partition int32) (oldest, newest int64, _ error) {
+	type answer struct {
+		oldest, newest int64
+		err            error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		var a answer
+		if a.oldest, a.err = s.p.reader.GetOffset(s.p.changelog, partition, sarama.OffsetOldest); a.err == nil {
+			a.newest, a.err = s.p.reader.GetOffset(s.p.changelog, partition, sarama.OffsetNewest)
+		}
+		answers <- a
+	}()
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return 0, 0, fmt.Errorf("read bounds of changelog: %w", a.err)
+		}
+		return a.oldest, a.newest, nil
+	case <-ctx.Done():
+		return 0, 0, ctx.Err()
 	}
 }
 

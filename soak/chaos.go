@@ -210,10 +210,21 @@ func (r *run) crashBroker(ctx context.Context, rng *rand.Rand) error {
 	return r.cluster.crash(ctx, seconds(rng, 0, 12))
 }
 
+// Places of a commit at which a process can die, in their order.
+const (
+	beforeOffsets = "producer-after-flush"
+	afterOffsets  = "producer-after-offsets"
+	beforeEnd     = "producer-before-endtxn"
+	afterEnd      = "producer-after-endtxn"
+	beforeApply   = "commit-before-apply"
+	afterApply    = "commit-after-apply"
+)
+
 // failpoint chooses where a process that is started now is likely to die, and after how long about.
 func (r *run) failpoint(rng *rand.Rand) string {
-	points := []string{
-		"producer-after-flush", "producer-after-offsets", "producer-before-endtxn", "producer-after-endtxn", "commit-before-apply", "commit-after-apply",
+	points := r.cfg.Points
+	if len(points) == 0 {
+		points = []string{beforeOffsets, afterOffsets, beforeEnd, afterEnd, beforeApply, afterApply}
 	}
 	var value []string
 	if r.cfg.FailpointEvery > 0 {

@@ -34,6 +34,7 @@ func main() {
 	flag.StringVar(&cfg.Delivery, "delivery", "exactly_once", "exactly_once or at_least_once")
 	flag.StringVar(&cfg.Binary, "binary", "", "a lookback built with -tags failpoints (default: built from here)")
 	flag.StringVar(&cfg.Dir, "dir", "", "directory that keeps data and logs, with a log of all harm (default: temporary)")
+	findAll := flag.Bool("bugs", false, "put each of the known bugs in, in turn, and fail unless differences are found")
 	flag.Parse()
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64() >> 11
@@ -43,6 +44,16 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	fmt.Printf("soak: seed %d, %s on %s, %d events/s\n", cfg.Seed, cfg.For, cfg.Broker, cfg.Rate)
+	if *findAll {
+		all, err := findBugs(ctx, cfg, os.Stdout)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "soak:", err)
+		}
+		if err != nil || !all {
+			os.Exit(1)
+		}
+		return
+	}
 	res, err := soak(ctx, cfg, os.Stdout)
 	res.print(os.Stdout)
 	if err != nil {

@@ -31,6 +31,7 @@ type config struct {
 	Harms          string        // the kinds of harm, with commas between; empty: all
 	Every          time.Duration // between two harms, on average; 0: none
 	FailpointEvery time.Duration // between two deaths of an instance at a fail point, on average; 0: none
+	Points         []string      // where instances die; empty: everywhere
 	Bug            string        // the name of a bug to put in
 	Delivery       string
 	Binary         string // a build with fail points; empty: built from here

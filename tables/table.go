@@ -225,6 +225,9 @@ func (t *Table) Trimmable() int64 { return t.trim.below(t.meta.Watermark) }
 // Load takes one changelog record into the table. A nil value is a tombstone. Records come in the order of their
 // offsets, from Position on; Loaded ends the restore.
 func (t *Table) Load(key, value []byte, offset int64) error {
+	if t.disk != nil && t.position == 0 {
+		t.disk.beginLoad(t)
+	}
 	if err := t.load(key, value); err != nil {
 		return fmt.Errorf("changelog offset %d: %w", offset, err)
 	}
@@ -270,7 +273,7 @@ func (t *Table) checkLayout(m codecs.Meta) error {
 
 func (t *Table) loadMark(key, value []byte) error {
 	if t.disk != nil {
-		return t.disk.batch.Set(diskMark(key), value, nil)
+		return t.disk.loadSet(diskMark(key), value)
 	}
 	t.marked = append(t.marked, bytes.Clone(key)) // the key's rows may come behind it
 	return nil
@@ -284,7 +287,7 @@ func (t *Table) loadRow(entry []byte, key codecs.ChangelogKey, value []byte) err
 	h := &t.current
 	if value == nil {
 		if t.disk != nil {
-			return t.disk.batch.Delete(entry, nil)
+			return t.disk.loadSet(entry, nil)
 		}
 		if h.open(key.Key, hash32(key.Key)) {
 			if r := h.Get(stream, id); r != nil {
@@ -341,6 +344,15 @@ func (t *Table) Loaded(position int64) error {
 	t.current = History{t: t}
 	_, err := t.Expire()
 	return err
+}
+
+// Settle brings a table that follows its changelog, up to position, into the state that it would have in service: what is due
+// leaves. It may go on loading from there.
+func (t *Table) Settle(position int64) error {
+	if err := t.Loaded(position); err != nil {
+		return err
+	}
+	return t.Commit(t.position)
 }
 
 // LayoutError says that a table was written under rules that keep other fields.

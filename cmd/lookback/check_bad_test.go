@@ -125,7 +125,7 @@ func TestCheckReportsAllFaultsAtOnce(t *testing.T) {
 }
 
 func TestCheckOfSeveralFiles(t *testing.T) {
-	good := file(t, "good.yaml", shopRules)
+	good := file(t, "good.yaml", shopRules+"delivery: at_least_once\n")
 	clean := file(t, "clean.yaml", edited(t, shopRules, "unattributed: emit", "emit: upserts"))
 	bad := file(t, "bad.yaml", "app: shop\n")
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
@@ -165,7 +165,7 @@ func TestCheckOfSeveralFiles(t *testing.T) {
 }
 
 func TestCheckAsJSON(t *testing.T) {
-	good := file(t, "good.yaml", shopRules)
+	good := file(t, "good.yaml", shopRules+"delivery: at_least_once\n")
 	bad := file(t, "bad.yaml", edited(t, edited(t, shopRules, "key: user", "key: usr"), "lookback: 7d", "lookback: 0s"))
 	missing := filepath.Join(t.TempDir(), "missing.yaml")
 	r := command(t, "", "check", "--format", "json", good, bad, missing)

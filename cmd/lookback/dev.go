@@ -71,6 +71,7 @@ func dev(c *cobra.Command, f devFlags, args []string) error {
 		return err
 	}
 	config.OnReady = func() {
+		bar.end() // standard output is the same screen
 		fmt.Fprintf(c.OutOrStdout(), "ready: broker %s, rules %s\n", b.Addr(), file)
 		for _, s := range plan.Streams {
 			fmt.Fprintf(c.OutOrStdout(), "  reads  %-24s %s\n", s.Topic, s.Name)

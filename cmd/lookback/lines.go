@@ -22,7 +22,7 @@ type eventLines struct {
 	ranks  map[string]int // of streams, by name
 	stdin  io.Reader      // stands behind the name "-"
 	record func(stream int, raw *processors.Raw) error
-	reject func(raw *processors.Raw, why *codecs.Reject)
+	reject func(raw *processors.Raw, why *codecs.Reject) error
 
 	lines int64        // that are not empty
 	read  atomic.Int64 // bytes of files, packed as they are
@@ -84,14 +84,12 @@ func (l *eventLines) line(line []byte, file string, number int64) error {
 	raw := processors.Raw{Value: record, Origin: codecs.Origin{Topic: file, Offset: number, Timestamp: ts}}
 	if err != nil {
 		raw.Value = line
-		l.reject(&raw, codecs.Rejectf(reasonMalformedLine, "%v", err))
-		return nil
+		return l.reject(&raw, codecs.Rejectf(reasonMalformedLine, "%v", err))
 	}
 	rank, ok := l.ranks[name]
 	if !ok {
 		raw.Value = line
-		l.reject(&raw, codecs.Rejectf(reasonUnknownStream, "no stream %q in the rules", name))
-		return nil
+		return l.reject(&raw, codecs.Rejectf(reasonUnknownStream, "no stream %q in the rules", name))
 	}
 	return l.record(rank, &raw)
 }

@@ -138,7 +138,7 @@ func TestAReaderThatGoesEndsTheProcess(t *testing.T) {
 }
 
 func TestExitCodesOfTheProcess(t *testing.T) {
-	good, bad := file(t, "good.yaml", shopRules), file(t, "bad.yaml", "app: shop\n")
+	good, bad := file(t, "good.yaml", shopRules+"delivery: at_least_once\n"), file(t, "bad.yaml", "app: shop\n")
 	for line, want := range map[string]int{
 		"check " + good: exitOK, "check " + bad: exitFailed, "check --nope": exitUsage, "check --lint-fatal " + good: exitFindings,
 	} {

@@ -89,12 +89,12 @@ func replay(c *cobra.Command, f replayFlags, rulesFile string, files []string) e
 	defer run.replay.Close()
 	started := time.Now()
 	lines := newEventLines(plan, c.InOrStdin())
-	lines.reject = run.replay.Reject
+	lines.reject = func(raw *processors.Raw, why *codecs.Reject) error {
+		run.replay.Reject(raw, why)
+		return run.written()
+	}
 	lines.record = func(stream int, raw *processors.Raw) error {
-		if run.err != nil {
-			return fmt.Errorf("writing the output: %w", run.err)
-		}
-		return run.replay.Record(stream, raw)
+		return errors.Join(run.replay.Record(stream, raw), run.written())
 	}
 	for _, file := range files {
 		if err := lines.file(c.Context(), file); err != nil {
@@ -102,8 +102,9 @@ func replay(c *cobra.Command, f replayFlags, rulesFile string, files []string) e
 		}
 	}
 	run.printFinal()
-	if err := errors.Join(run.err, out.Flush()); err != nil {
-		return fmt.Errorf("writing the output: %w", err)
+	run.err = cmp.Or(run.err, out.Flush())
+	if err := run.written(); err != nil {
+		return err
 	}
 	summarize(c.ErrOrStderr(), lines.lines, stats.Snapshot(), time.Since(started))
 	return nil
@@ -133,6 +134,14 @@ type replayRun struct {
 	line   []byte
 	final  map[string]finalRow // by row key
 	err    error
+}
+
+// written returns what has stopped the output.
+func (r *replayRun) written() error {
+	if r.err == nil {
+		return nil
+	}
+	return fmt.Errorf("writing the output: %w", r.err)
 }
 
 type finalRow struct {

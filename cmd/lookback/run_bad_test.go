@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -165,12 +166,13 @@ func TestNothingIsLostWhileTheBrokerIsAway(t *testing.T) {
 			config := broker.Config{DataDir: t.TempDir(), Addr: freeAddr(t)}
 			b := startBroker(t, config)
 			createTopics(t, b.Addr(), sources...)
-			run := startCommand(t, "run", file(t, "rules.yaml", text), "--brokers", config.Addr, "--store", "disk", "--state-dir", t.TempDir())
+			at := freeAddr(t)
+			run := startCommand(t, "run", file(t, "rules.yaml", text), "--brokers", config.Addr, "--store", "disk", "--state-dir", t.TempDir(), "--http", at)
 			const users, rounds = 60, 3
 			events := story(users)
 			part := len(events) / rounds
 			for round := range rounds {
-				run.waitFor("all partitions restored", round+1)
+				awaitCode(t, at, "/readyz", http.StatusOK)
 				produce(t, b.Addr(), events[round*part:(round+1)*part]...)
 				if round == rounds-1 {
 					break

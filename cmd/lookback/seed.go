@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/processors"
 )
 
@@ -80,7 +81,10 @@ func seed(c *cobra.Command, f seedFlags, rulesFile string, files []string) (err 
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	lines := newEventLines(plan, c.InOrStdin())
-	lines.reject = s.Reject
+	lines.reject = func(raw *processors.Raw, why *codecs.Reject) error {
+		s.Reject(raw, why)
+		return nil
+	}
 	lines.record = func(stream int, raw *processors.Raw) error {
 		bar.update(lines.read.Load()>>10, total>>10)
 		return s.Record(ctx, stream, raw)
