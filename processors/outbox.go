@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/IBM/sarama"
 
@@ -29,6 +30,8 @@ type outbox struct {
 	producer *producer.Producer
 	rejected string // topic of stand-ins for records that are too large
 	tracked  string // topic whose records cannot be given up, and whose acknowledged offsets are remembered
+
+	standIns atomic.Int64 // rejects written in place of records that were none, since the last commit
 
 	mu       sync.Mutex
 	counts   map[string]int32 // partitions by topic
@@ -57,6 +60,9 @@ func (o *outbox) Add(r codecs.Record) {
 		if r.Topic == o.tracked {
 			o.fail(fmt.Errorf("changelog record of %d bytes for %s/%d: at most %d are accepted", size, r.Topic, r.Partition, maxRecordBytes))
 			return
+		}
+		if r.Topic != o.rejected {
+			o.standIns.Add(1)
 		}
 		r = o.standIn(&r, size)
 	}

@@ -25,6 +25,13 @@ func (s *session) report(now time.Time) {
 			}
 		}
 	}
+	if n := s.outbox.standIns.Swap(0); n > 0 {
+		oversized := s.p.stats.tally()
+		for range n {
+			oversized.reject(reasonTooLarge)
+		}
+		oversized.commit()
+	}
 	if now.Sub(s.sized) < stateInterval {
 		return
 	}

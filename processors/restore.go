@@ -12,12 +12,7 @@ import (
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
-const (
-	progressInterval = 5 * time.Second
-
-	// reportEvery is after how many records the progress of a restore is taken note of.
-	reportEvery = 256
-)
+const progressInterval = 5 * time.Second
 
 // errRebuild says that a local table does not belong to the changelog as it is now.
 var errRebuild = errors.New("the local table does not fit the changelog")

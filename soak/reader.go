@@ -23,7 +23,6 @@ type reader struct {
 	commits  int // markers of committed transactions, one per partition that took part
 	aborts   int
 	err      error
-	stopping bool
 }
 
 // follow begins to read topics. With committed, records of transactions that were not committed are passed over.
