@@ -14,13 +14,16 @@ const (
 	minFetchBytes  = 256 << 10
 	maxFetchBytes  = 4 << 20
 
+	// fetchAttempts is how often in a row a fetch may fail before whoever reads is told.
+	fetchAttempts = 4
+
 	// fetchWait is how long, in milliseconds, a broker holds a fetch back that has nothing to return.
 	fetchWait = 100
 )
 
 // readAhead fetches a partition from an offset on, committed records only, while what was fetched before is being loaded. It
-// has a connection of its own, so no partition waits for another. What goes wrong is tried again, but for an offset that the
-// topic does not have.
+// has a connection of its own, so no partition waits for another. What goes wrong is tried again a few times, but for what another
+// attempt would get again: an offset that the topic does not have, a missing permission.
 //
 // A table is read with this and not with a consumer of sarama, which passes each record through two channels: that costs more
 // than loading it does.
@@ -61,6 +64,7 @@ func (r *readAhead) run(ctx context.Context, from int64) {
 	}
 	defer hangUp()
 	var delay backoff
+	failures := 0
 	for ctx.Err() == nil {
 		var block *sarama.FetchResponseBlock
 		var err error
@@ -70,7 +74,8 @@ func (r *readAhead) run(ctx context.Context, from int64) {
 		if err == nil {
 			block, err = r.fetch(broker, from)
 		}
-		if err != nil && !errors.Is(err, sarama.ErrOffsetOutOfRange) {
+		if err != nil && !errors.Is(err, sarama.ErrOffsetOutOfRange) && !isFatal(err) && failures+1 < fetchAttempts {
+			failures++
 			hangUp()
 			if !sleep(ctx, delay.next()) {
 				return
@@ -79,6 +84,7 @@ func (r *readAhead) run(ctx context.Context, from int64) {
 			continue
 		}
 		delay.reset()
+		failures = 0
 		next := from
 		if block != nil {
 			next = behind(block, from)
@@ -126,6 +132,12 @@ func (r *readAhead) fetch(broker *sarama.Broker, from int64) (*sarama.FetchRespo
 	}
 	if block.Err != sarama.ErrNoError {
 		return nil, fmt.Errorf("fetch %s/%d from offset %d: %w", r.topic, r.partition, from, block.Err)
+	}
+	for _, set := range block.RecordsSet {
+		// Brokers cut the last batch of an answer only. What is cut counts for nothing: to go on behind it would lose it.
+		if set.RecordBatch != nil && set.RecordBatch.PartialTrailingRecord {
+			return nil, fmt.Errorf("fetch %s/%d from offset %d: %w", r.topic, r.partition, from, sarama.ErrIncompleteResponse)
+		}
 	}
 	return block, nil
 }

@@ -108,7 +108,7 @@ func (s *session) load(st *store, from int64) error {
 		}
 		switch {
 		case part.err != nil:
-			return fmt.Errorf("%w: %w", errRebuild, part.err)
+			return readError(part.err)
 		case part.block == nil:
 			return context.Cause(s.ctx)
 		}
@@ -134,6 +134,15 @@ func (s *session) load(st *store, from int64) error {
 			s.log.Info("restoring table", "partition", st.partition, "records", records, "remaining", st.barrier-next)
 		}
 	}
+}
+
+// readError returns what reading a changelog failed with, as a reason to rebuild the table where the changelog does not have what
+// is to be read next.
+func readError(err error) error {
+	if errors.Is(err, sarama.ErrOffsetOutOfRange) {
+		return fmt.Errorf("%w: %w", errRebuild, err)
+	}
+	return fmt.Errorf("read changelog: %w", err)
 }
 
 // isolation is that of whoever reads a table: what was aborted is not in it.

@@ -172,7 +172,7 @@ func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 		}
 		switch {
 		case part.err != nil:
-			return fmt.Errorf("%w: %w", errRebuild, part.err)
+			return readError(part.err)
 		case part.block == nil:
 			return context.Cause(ctx)
 		}

@@ -17,12 +17,12 @@ type reader struct {
 	take   func(*kgo.Record) error
 	ended  chan struct{}
 
-	mu       sync.Mutex
-	moved    *sync.Cond
-	next     spots
-	commits  int // markers of committed transactions, one per partition that took part
-	aborts   int
-	err      error
+	mu      sync.Mutex
+	moved   *sync.Cond
+	next    spots
+	commits int // markers of committed transactions, one per partition that took part
+	aborts  int
+	err     error
 }
 
 // follow begins to read topics. With committed, records of transactions that were not committed are passed over.

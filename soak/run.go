@@ -56,7 +56,7 @@ type run struct {
 	load      *load
 
 	brokerBusy sync.Mutex
-	began      time.Time
+	began      time.Time // when there was load first
 
 	mu       sync.Mutex
 	rng      *rand.Rand
@@ -122,7 +122,7 @@ func soak(ctx context.Context, cfg config, out io.Writer) (res result, err error
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &run{cfg: cfg, out: out, ctx: ctx, dir: dir, oracle: newOracle(), began: time.Now(), rng: rand.New(rand.NewPCG(cfg.Seed, 2))}
+	r := &run{cfg: cfg, out: out, ctx: ctx, dir: dir, oracle: newOracle(), rng: rand.New(rand.NewPCG(cfg.Seed, 2))}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.prepare(); err != nil {
 		return res, err
@@ -200,6 +200,7 @@ func (r *run) prepare() (err error) {
 	step := time.Duration(float64(3*time.Hour) / (r.cfg.Round.Seconds() * float64(r.cfg.Rate)))
 	// Its days are over, so that no timestamp is in the broker's future.
 	rounds := r.cfg.For/r.cfg.Round + 10
+	r.began = time.Now()
 	r.load = newLoad(r.cfg.Seed, r.began.Add(-24*time.Hour-rounds*3*time.Hour), step)
 	return nil
 }

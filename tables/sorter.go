@@ -46,7 +46,7 @@ func (s *sorter) add(key, value []byte, removed bool) error {
 	return s.spill()
 }
 
-// entryAt returns the entry that begins at b, and its length.
+// sortedEntry takes apart the entry that b begins with, and returns its size too.
 func sortedEntry(b []byte) (key, value []byte, removed bool, size int) {
 	k, n := binary.Uvarint(b)
 	v, m := binary.Uvarint(b[n:])

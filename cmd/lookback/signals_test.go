@@ -231,14 +231,14 @@ func TestAnOpenAddressNeedsAToken(t *testing.T) {
 				"/nothing": http.StatusNotFound,
 			} {
 				if code, body := get(t, at, path, "Bearer "+token); code != want {
-					t.Errorf("%s with the token answers %d, want %d: %s", path, code, want, body)
+					t.Errorf("%s with the token answers %d, want %d: %.200q", path, code, want, body)
 				}
 				if want == http.StatusNotFound {
 					continue
 				}
 				for _, wrong := range []string{"", "Bearer", "Bearer ", "Bearer x", "Bearer " + token + "x", "Basic " + token, token} {
 					if code, body := get(t, at, path, wrong); code != http.StatusUnauthorized || strings.Contains(body, "lookback_") {
-						t.Errorf("%s with %q answers %d: %s", path, wrong, code, body)
+						t.Errorf("%s with %q answers %d: %.200q", path, wrong, code, body)
 					}
 				}
 			}

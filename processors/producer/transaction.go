@@ -101,7 +101,12 @@ func (t *term) enrol() {
 	t.changed.Broadcast()
 }
 
-// commit sends what is pending while it commits the offsets, and ends the transaction when both are done.
+// commit sends what is pending, commits the offsets when all of it is acknowledged, and ends the transaction.
+//
+// The order matters. The group's coordinator checks the generation when the offsets come, and not again. What is written before
+// then lies before anything that a new owner of the partitions writes. Were it the other way round, a member could hand in its
+// offsets, sleep through a rebalance, write its records behind what the new owner has read, and still commit: the new owner
+// would go on from the offsets without the records.
 func (t *term) commit(ctx context.Context, o Offsets) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,20 +122,8 @@ func (t *term) commit(ctx context.Context, o Offsets) error {
 	ctx, done := t.within(ctx)
 	defer done()
 
-	offsets := make(chan error, 1)
-	if len(o.Positions) == 0 {
-		offsets <- nil
-	} else {
+	if len(o.Positions) > 0 {
 		t.open = true
-		go func() {
-			err := t.commitOffsets(ctx, o)
-			if err != nil {
-				t.mu.Lock()
-				t.fail(err) // nothing that is still being sent can be committed
-				t.mu.Unlock()
-			}
-			offsets <- err
-		}()
 	}
 	if err := t.flush(ctx); err != nil {
 		t.fail(err)
@@ -139,11 +132,13 @@ func (t *term) commit(ctx context.Context, o Offsets) error {
 	t.ending = true // what is added from here on is for the next transaction
 	t.mu.Unlock()
 	failpoint.Hit("producer-after-flush")
-	err := <-offsets
-	if err == nil {
-		if len(o.Positions) > 0 {
+	var err error
+	if len(o.Positions) > 0 {
+		if err = t.commitOffsets(ctx, o); err == nil {
 			failpoint.Hit("producer-after-offsets")
 		}
+	}
+	if err == nil {
 		err = t.end(ctx, true)
 	}
 	t.mu.Lock()
