@@ -27,7 +27,6 @@ import (
 type disk struct {
 	db      *pebble.DB
 	batch   *pebble.Batch    // of a restore
-	bulk    *bulk            // of a restore into an empty store; nil: none is under way
 	rows    *pebble.Iterator // reads what was committed last
 	hand    int              // where eviction goes on
 	latest  int64            // when the last of all rows is due
@@ -91,9 +90,6 @@ func (t *Table) openDisk() error {
 		return err
 	}
 	d.db, t.disk = db, d
-	if err := removeLeftovers(t.opts.Dir); err != nil {
-		return errors.Join(openError(t.opts.Dir, err), d.abandon())
-	}
 	err = d.identify(t)
 	if err == nil {
 		err = d.recall(t)
@@ -177,9 +173,6 @@ func (d *disk) recall(t *Table) error {
 	}
 	d.closeRows()
 	d.batch = d.db.NewBatch()
-	if err := d.endBulk(); err != nil {
-		return &FolderError{Dir: t.opts.Dir, Cause: err}
-	}
 	d.hand = 0
 	if err := d.readChain(t); err != nil {
 		return err
@@ -234,7 +227,7 @@ func (d *disk) close() error {
 	}
 	d.closeRows()
 	d.keys.end()
-	if err := errors.Join(d.batch.Close(), d.endBulk()); err != nil {
+	if err := d.batch.Close(); err != nil {
 		return errors.Join(err, d.abandon())
 	}
 	return d.abandon()
@@ -365,40 +358,16 @@ func (d *disk) write(t *Table, b *pebble.Batch) error {
 
 func (d *disk) loadRow(t *Table, entry, value, key []byte, due, visit int64) error {
 	d.latest = max(d.latest, due)
-	if d.bulk != nil {
-		return d.bulk.add(entry, value)
-	}
 	d.keys.wrote(hash32(key))
 	return errors.Join(d.batch.Set(entry, value, nil), d.batch.Set(appendDueKey(nil, t.expiry.bucket(visit), key), nil, nil))
 }
 
 // loadSet writes an entry of a restore; a nil value removes it.
 func (d *disk) loadSet(key, value []byte) error {
-	switch {
-	case d.bulk != nil:
-		return d.bulk.add(key, value)
-	case value == nil:
+	if value == nil {
 		return d.batch.Delete(key, nil)
-	default:
-		return d.batch.Set(key, value, nil)
 	}
-}
-
-// beginLoad prepares for the first record that an empty store loads.
-func (d *disk) beginLoad(t *Table) {
-	if d.bulk == nil {
-		d.bulk = newBulk(t.opts.Dir, cmp.Or(t.opts.WriteBytes, defaultWriteBytes))
-	}
-}
-
-// endBulk drops what a restore into an empty store has collected.
-func (d *disk) endBulk() error {
-	if d.bulk == nil {
-		return nil
-	}
-	b := d.bulk
-	d.bulk = nil
-	return b.close()
+	return d.batch.Set(key, value, nil)
 }
 
 // loaded writes what a restore has collected, once it is enough.
@@ -422,12 +391,6 @@ func (d *disk) writeLoad(t *Table) error {
 
 // flushLoad ends a restore: the rest is written, and histories in memory, which the restore went past, are read again.
 func (t *Table) flushLoad() error {
-	if b := t.disk.bulk; b != nil {
-		t.disk.bulk = nil
-		if err := b.finish(t); err != nil {
-			return err
-		}
-	}
 	if err := t.disk.writeLoad(t); err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func guard(do func() error) (err error) {
 		case error:
 			err = r
 		default:
-			panic(r)
+			err = fmt.Errorf("%v", r) // the store panics with texts, too
 		}
 	}()
 	return do()

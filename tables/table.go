@@ -225,9 +225,6 @@ func (t *Table) Trimmable() int64 { return t.trim.below(t.meta.Watermark) }
 // Load takes one changelog record into the table. A nil value is a tombstone. Records come in the order of their
 // offsets, from Position on; Loaded ends the restore.
 func (t *Table) Load(key, value []byte, offset int64) error {
-	if t.disk != nil && t.position == 0 {
-		t.disk.beginLoad(t)
-	}
 	if err := t.load(key, value); err != nil {
 		return fmt.Errorf("changelog offset %d: %w", offset, err)
 	}
