@@ -236,7 +236,7 @@ func (d *disk) close() error {
 // abandon closes the store. One that is corrupt has nothing to say any more.
 func (d *disk) abandon() error {
 	err := guard(d.db.Close)
-	if d.stale != nil {
+	if d.stale != nil || d.corrupt.Load() != nil {
 		return nil
 	}
 	return err
