@@ -235,6 +235,17 @@ func (in *instance) stop(life *process) error {
 	return nil
 }
 
+// dump has the process write to its log what it is doing, and end.
+func (in *instance) dump() error {
+	life, ok := in.take()
+	if !ok {
+		return nil
+	}
+	defer in.release()
+	life.want()
+	return life.signal(syscall.SIGQUIT)
+}
+
 // end kills what runs when the soak is over.
 func (in *instance) end() error {
 	in.mu.Lock()
@@ -242,6 +253,14 @@ func (in *instance) end() error {
 	in.over = true
 	if in.process == nil {
 		return nil
+	}
+	if in.process.isWanted() { // it may be writing its last words
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-in.process.ended:
+		case <-timer.C:
+		}
 	}
 	return in.process.kill()
 }

@@ -222,6 +222,9 @@ func (r *run) round(number int) error {
 	}
 	quiet := time.Now()
 	if err := r.settle(); err != nil {
+		for _, in := range r.instances {
+			err = errors.Join(err, in.dump())
+		}
 		return err
 	}
 	r.oracle.check()

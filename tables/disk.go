@@ -233,13 +233,11 @@ func (d *disk) close() error {
 	return d.abandon()
 }
 
-// abandon closes the store. One that is corrupt has nothing to say any more.
+// abandon closes the store. What closing fails with is of no interest: at worst the store is behind its changelog, which the next
+// start makes up for, or corrupt, which it finds out.
 func (d *disk) abandon() error {
-	err := guard(d.db.Close)
-	if d.stale != nil || d.corrupt.Load() != nil {
-		return nil
-	}
-	return err
+	_ = guard(d.db.Close)
+	return nil
 }
 
 // fetch reads the rows of the history's key from the disk.
