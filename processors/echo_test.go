@@ -22,14 +22,14 @@ type echo struct {
 type echoLog struct {
 	mu        sync.Mutex
 	restored  map[string]bool // values found in the tables as they were opened last, by partition and value
-	opened    int
+	opened    map[int32]bool  // partitions that were opened
 	handled   map[string]int
 	committed map[string]int
 	fail      func(in *input) error // may be nil
 }
 
 func newEchoLog() *echoLog {
-	return &echoLog{restored: map[string]bool{}, handled: map[string]int{}, committed: map[string]int{}}
+	return &echoLog{restored: map[string]bool{}, opened: map[int32]bool{}, handled: map[string]int{}, committed: map[string]int{}}
 }
 
 func (l *echoLog) count(m map[string]int) int {
@@ -47,7 +47,7 @@ var echoKey = codecs.AppendValue(nil, codecs.StringValue("k"))
 func (w *echo) open(partition int32, t *tables.Table) error {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	w.log.opened++
+	w.log.opened[partition] = true
 	w.tables[partition] = t
 	if t == nil {
 		return nil

@@ -253,7 +253,7 @@ func (r *rig) wantAll(n int) {
 func (r *rig) wantTable(n int) {
 	r.t.Helper()
 	run := r.start("")
-	r.eventually("all partitions restored", func() bool { run.log.mu.Lock(); defer run.log.mu.Unlock(); return run.log.opened >= testPartitions })
+	r.eventually("all partitions restored", func() bool { return opened(run) == testPartitions })
 	if err := run.stop(); err != nil {
 		r.t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func TestCommitOrder(t *testing.T) {
 		t.Run("changelog refused", func(t *testing.T) {
 			r := newRig(t)
 			run := r.start("")
-			r.eventually("all partitions restored", func() bool { return run.log.count(nil) == 0 && opened(run) >= testPartitions })
+			r.eventually("all partitions restored", func() bool { return run.log.count(nil) == 0 && opened(run) == testPartitions })
 			var refusing atomic.Bool
 			var refused atomic.Int64
 			refusing.Store(true)
@@ -418,5 +418,5 @@ func (r *rig) refuseOffsets(on func() bool) {
 func opened(run *running) int {
 	run.log.mu.Lock()
 	defer run.log.mu.Unlock()
-	return run.log.opened
+	return len(run.log.opened)
 }
