@@ -32,6 +32,7 @@ const maintenancePatience = 30 * time.Second
 
 func newMaintenance(plan *rules.Plan, cfg Config) (*maintenance, error) {
 	m := &maintenance{plan: plan, log: cfg.Logger, config: saramaConfig(cfg.ClientID)}
+	membership(m.config, plan.Settings)
 	var err error
 	if m.client, err = sarama.NewClient(plan.Settings.Brokers, m.config); err != nil {
 		return nil, fmt.Errorf("connect to %v: %w", plan.Settings.Brokers, err)

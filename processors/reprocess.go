@@ -306,10 +306,11 @@ func (p *reprocessing) start(ctx context.Context, topic string, n int32, at time
 	return offset, gap, nil
 }
 
-// clean removes what the re-processing has had for itself. Where another instance of it is still at work, that is left to it.
+// clean removes what the re-processing has had for itself. Where another instance of it is still at work, that is left to it. One
+// that was killed is a member until its session times out, which is waited for: nobody else would clean up.
 func (p *reprocessing) clean(ctx context.Context) error {
 	plan := p.plan
-	if err := p.m.wantIdle(ctx, groupNames(plan)); err != nil {
+	if err := p.awaitIdle(ctx, 2*p.m.config.Consumer.Group.Session.Timeout); err != nil {
 		if busy := (*BusyError)(nil); errors.As(err, &busy) {
 			p.cfg.Logger.Info("another instance is still at work and is going to clean up", "app", plan.App)
 			return nil
@@ -328,4 +329,20 @@ func (p *reprocessing) clean(ctx context.Context) error {
 		return fmt.Errorf("the re-processing is complete, but what it had for itself could not be removed: %w", err)
 	}
 	return nil
+}
+
+// awaitIdle waits until the groups of the re-processing have no members. It returns a BusyError where that takes longer than
+// atMost.
+func (p *reprocessing) awaitIdle(ctx context.Context, atMost time.Duration) error {
+	begun := time.Now()
+	for {
+		err := p.m.wantIdle(ctx, groupNames(p.plan))
+		busy := (*BusyError)(nil)
+		if !errors.As(err, &busy) || time.Since(begun) > atMost {
+			return err
+		}
+		if !sleep(ctx, lookInterval) {
+			return ctx.Err()
+		}
+	}
 }
