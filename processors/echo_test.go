@@ -63,7 +63,16 @@ func (w *echo) open(partition int32, t *tables.Table) error {
 	return nil
 }
 
-func (w *echo) handle(in *input) error {
+func (w *echo) handle(batch []input) error {
+	for i := range batch {
+		if err := w.take(&batch[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *echo) take(in *input) error {
 	w.log.mu.Lock()
 	w.log.handled[string(in.Value)]++
 	fail := w.log.fail

@@ -78,7 +78,15 @@ func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*table
 
 func (w *intake) open(partition int32, _ *tables.Table) error { return nil }
 
-func (w *intake) handle(in *input) error {
+func (w *intake) handle(batch []input) error {
+	for i := range batch {
+		w.pass(&batch[i])
+	}
+	return nil
+}
+
+// pass cleanses a record and writes it to the keys that use it.
+func (w *intake) pass(in *input) {
 	l := w.lanes[in.Partition]
 	ev, raw := &l.event, &l.raw
 	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
@@ -88,7 +96,7 @@ func (w *intake) handle(in *input) error {
 		if ev.Time != noTime { // refused after its time had been read
 			l.source.observe(ev.Time, in.Timestamp, w.stream.MaxSkew)
 		}
-		return nil
+		return
 	}
 	l.shuffle = codecs.Shuffle{Layout: w.layout, Origin: raw.Origin}
 	if w.mayBeLate(l.source, ev.Time, in.Timestamp) {
@@ -108,7 +116,6 @@ func (w *intake) handle(in *input) error {
 		w.s.outbox.Add(codecs.Record{Topic: t.topic, Partition: -1, Key: key, Value: l.value})
 	}
 	l.source.observe(ev.Time, in.Timestamp, w.stream.MaxSkew)
-	return nil
 }
 
 func (w *intake) reject(in *input, raw *Raw, reject *codecs.Reject) {

@@ -46,12 +46,14 @@ type keyedLane struct {
 	sources  []*source   // by rank, likewise
 
 	tally   *tally
-	raw     Raw
 	event   codecs.Event
 	shuffle codecs.Shuffle
 	mark    codecs.Watermark
-	buf     []byte
 	stamps  []int64 // Kafka timestamps of what was handled since the last commit
+
+	// Of the batch in hand: what has been decoded, and memory for it.
+	batch  []incoming
+	memory []byte
 }
 
 // newKeyed returns the work of a key's processor for one session. Partitions has the partition counts of the topics.
@@ -114,31 +116,60 @@ func (w *keyed) open(partition int32, t *tables.Table) error {
 	return nil
 }
 
-func (w *keyed) handle(in *input) error {
-	l := w.lanes[in.Partition].Load()
-	if w.repartition != "" {
-		return w.handleShuffled(l, in)
-	}
-	return w.handleDirect(l, in)
+// incoming is an event on its way into a history. Its slices are valid until the next batch.
+type incoming struct {
+	key []byte
+	row codecs.Row
+	raw Raw
 }
 
-// handleShuffled takes a record of the repartition topic: an event that an intake has cleansed, or a watermark.
-func (w *keyed) handleShuffled(l *keyedLane, in *input) error {
+// handle first decodes the whole batch and then takes it into the histories, so that the table can fetch from memory what they
+// need all at once.
+func (w *keyed) handle(batch []input) error {
+	l := w.lanes[batch[0].Partition].Load()
+	l.batch, l.memory = l.batch[:0], l.memory[:0]
+	for i := range batch {
+		if w.repartition != "" {
+			w.decodeShuffled(l, &batch[i])
+		} else {
+			w.decodeDirect(l, &batch[i])
+		}
+	}
+	l.table.Warm()
+	for i := range l.batch {
+		a := &l.batch[i]
+		if err := l.engine.accept(a.key, a.row, &a.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrive puts an event among those of the batch.
+func (l *keyedLane) arrive(a incoming) {
+	if a.raw.Origin.Timestamp != 0 {
+		l.stamps = append(l.stamps, a.raw.Origin.Timestamp)
+	}
+	l.table.Expect(a.key)
+	l.batch = append(l.batch, a)
+}
+
+// decodeShuffled takes a record of the repartition topic: an event that an intake has cleansed, or a watermark.
+func (w *keyed) decodeShuffled(l *keyedLane, in *input) {
 	watermark, reject := w.decode(l, in.Key, in.Value)
 	if reject != nil {
 		w.reject(in, &Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}, reject)
-		return nil
+		return
 	}
 	if watermark {
 		for _, s := range l.mark.Sources {
 			l.tracker.set(s)
 		}
-		return nil
+		return
 	}
-	l.raw = Raw{Key: l.shuffle.OriginalKey, Value: l.shuffle.Original, Origin: l.shuffle.Origin}
-	l.raw.Origin.Topic = w.plan.Streams[l.shuffle.Row.Stream()].Topic
-	l.arrived(&l.raw)
-	return l.engine.accept(in.Key, l.shuffle.Row, &l.raw)
+	raw := Raw{Key: l.shuffle.OriginalKey, Value: l.shuffle.Original, Origin: l.shuffle.Origin}
+	raw.Origin.Topic = w.plan.Streams[l.shuffle.Row.Stream()].Topic
+	l.arrive(incoming{in.Key, l.shuffle.Row, raw})
 }
 
 // decode reads a record of the repartition topic into the lane. An event must be one that this key's history can take and
@@ -161,31 +192,33 @@ func (w *keyed) decode(l *keyedLane, key, value []byte) (watermark bool, reject 
 	return watermark, nil
 }
 
-// handleDirect takes a record of a stream's own topic.
-func (w *keyed) handleDirect(l *keyedLane, in *input) error {
+// decodeDirect takes a record of a stream's own topic.
+func (w *keyed) decodeDirect(l *keyedLane, in *input) {
 	rank := w.streams[in.Topic]
-	stream, ev, raw, src := w.plan.Streams[rank], &l.event, &l.raw, l.sources[rank]
-	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
+	stream, ev, src := w.plan.Streams[rank], &l.event, l.sources[rank]
+	raw := Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
 	ev.Time = noTime
-	reject := l.cleaners[rank].clean(raw, ev)
+	reject := l.cleaners[rank].clean(&raw, ev)
 	reported := reject == nil || refuser(w.plan, rank) == w.key
+	at := len(l.memory)
 	if reject == nil {
-		l.buf, reject = keyOf(l.buf[:0], w.key, ev)
+		l.memory, reject = keyOf(l.memory, w.key, ev)
 	}
 	if ev.Time != noTime {
 		src.observe(ev.Time, in.Timestamp, stream.MaxSkew)
 	}
 	if reject != nil {
 		if reported {
-			w.reject(in, raw, reject)
+			w.reject(in, &raw, reject)
 		}
-		return nil
+		return
 	}
 	if watermark := l.engine.watermark(); watermark != noTime && ev.Time < watermark-stream.Lateness {
 		raw.Headers = in.headers() // it is late, so it goes out as it came
 	}
-	l.arrived(raw)
-	return l.engine.acceptEvent(l.buf, ev, raw)
+	split := len(l.memory)
+	l.memory = codecs.AppendRow(l.memory, ev, stream.Kept)
+	l.arrive(incoming{l.memory[at:split:split], l.memory[split:], raw})
 }
 
 // refuser returns the key whose processor reports what is wrong with a stream's records, of several that read them
@@ -204,13 +237,6 @@ func refuser(plan *rules.Plan, rank int) *rules.Key {
 		}
 	}
 	return first
-}
-
-// arrived notes when a record was written, for the time that it has taken.
-func (l *keyedLane) arrived(raw *Raw) {
-	if raw.Origin.Timestamp != 0 {
-		l.stamps = append(l.stamps, raw.Origin.Timestamp)
-	}
 }
 
 func (w *keyed) reject(in *input, raw *Raw, reject *codecs.Reject) {

@@ -23,9 +23,9 @@ type work interface {
 	// touches it until the session ends.
 	open(partition int32, t *tables.Table) error
 
-	// handle takes one record of a partition that is open. What is wrong with a record is no error; an error is about the
-	// state, and ends the session.
-	handle(in *input) error
+	// handle takes records of one topic and one partition, which is open, in their order. What is wrong with a record is no
+	// error; an error is about the state, and ends the session.
+	handle(batch []input) error
 
 	// tick does what time asks for: watermarks, expiry.
 	tick(now time.Time) error
@@ -72,7 +72,7 @@ type session struct {
 	outbox *outbox
 	work   work
 	stores map[int32]*store // by partition; nil without state
-	inputs []input          // by partition
+	inputs [][]input        // by partition: the batch in hand
 	claims map[string][]*claim
 
 	handled  atomic.Int64  // records since the last commit
@@ -111,7 +111,7 @@ func newSession(p *processor, inner sarama.ConsumerGroupSession, cancel context.
 		}
 		s.claims[topic] = byPartition
 	}
-	s.inputs = make([]input, p.partitions)
+	s.inputs = make([][]input, p.partitions)
 	p.report().joined(inner.GenerationID(), s.assigned())
 	var err error
 	if s.outbox, err = newOutbox(s.ctx, p.client, p.producer, p.rejected, p.changelog); err == nil {
@@ -202,21 +202,24 @@ func (s *session) receive(gctx goka.Context) {
 		s.fail(fmt.Errorf("%s/%d: the message of offset %d is not that of the next batch", c.topic, c.partition, gctx.Offset()))
 		return
 	}
-	in := &s.inputs[c.partition]
+	which := recordsOf(c, batch[0].Offset, batch[len(batch)-1].Offset)
 	defer func() {
 		if r := recover(); r != nil {
-			s.fail(fmt.Errorf("record %s/%d offset %d: panic: %v\n%s", in.Topic, in.Partition, in.Offset, r, debug.Stack()))
+			s.fail(fmt.Errorf("%s: panic: %v\n%s", which(), r, debug.Stack()))
 		}
 	}()
+	inputs := s.inputs[c.partition][:0]
 	for _, m := range batch {
-		*in = input{Topic: c.topic, Partition: c.partition, Offset: m.Offset, Key: m.Key, Value: m.Value, raw: m.Headers}
+		in := input{Topic: c.topic, Partition: c.partition, Offset: m.Offset, Key: m.Key, Value: m.Value, raw: m.Headers}
 		if !m.Timestamp.IsZero() {
 			in.Timestamp = m.Timestamp.UnixMicro()
 		}
-		if err := s.work.handle(in); err != nil {
-			s.fail(fmt.Errorf("record %s/%d offset %d: %w", in.Topic, in.Partition, in.Offset, err))
-			return
-		}
+		inputs = append(inputs, in)
+	}
+	s.inputs[c.partition] = inputs
+	if err := s.work.handle(inputs); err != nil {
+		s.fail(fmt.Errorf("%s: %w", which(), err))
+		return
 	}
 	n := int64(len(batch))
 	c.handled += n
@@ -227,6 +230,16 @@ func (s *session) receive(gctx goka.Context) {
 		}
 	}
 	c.give(batch)
+}
+
+// recordsOf returns what says in an error which records of a claim it is about.
+func recordsOf(c *claim, first, last int64) func() string {
+	return func() string {
+		if first == last {
+			return fmt.Sprintf("record %s/%d offset %d", c.topic, c.partition, first)
+		}
+		return fmt.Sprintf("records %s/%d offset %d to %d", c.topic, c.partition, first, last)
+	}
 }
 
 // fail ends the session: nothing more of it is committed, and what was not committed is read again. The first error

@@ -89,6 +89,9 @@ func (a *arena) block(addr uint32) []byte {
 	return chunk[at : at+classSize[chunk[at]]]
 }
 
+// class returns the size class of the block at addr.
+func (a *arena) class(addr uint32) byte { return a.chunks[addr/chunkUnits][addr%chunkUnits*unitSize] }
+
 // release gives the block back; its memory is used again for blocks of the same class.
 func (a *arena) release(addr uint32) {
 	b := a.block(addr)

@@ -10,30 +10,34 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
 // disk is the store below a disk table: the rows under their changelog keys, and what else a restart needs. It only
-// ever holds what has been committed, with the changelog position that it reflects in the same batch. Writes are not
-// synced: after a power cut the store is at an earlier position, and the changelog has the rest.
+// ever holds what has been committed, with the changelog position that it reflects in the same batch. Commits are not
+// synced: after a kill or a power cut the store is at an earlier position, and the changelog has the rest.
 //
 //	entry, meta          as in the changelog; the mark of a key is its entry of stream 255
-//	0 'd' bucket key     the key has something due in the bucket
-//	0 'p'                position, and when the last row is due
+//	0 'd' bucket commit  keys that have something due in the bucket, see dues.go
+//	0 'p'                position, when the last row is due, and the mark of the bulk restore that the rest builds on
+//	0 'b'                that mark, in one of the files of the bulk restore
 //	0 'c' slot           numbers of the last commits, see chain.go
 //	0 'v'                version of this format, and the incarnation of the changelog
 type disk struct {
 	db      *pebble.DB
 	batch   *pebble.Batch    // of a restore
+	dues    dues             // of a restore
+	bulk    *bulk            // of a restore into an empty store; nil: none is under way
 	rows    *pebble.Iterator // reads what was committed last
 	hand    int              // where eviction goes on
 	latest  int64            // when the last of all rows is due
+	base    uint64           // mark of the bulk restore that the rest builds on; 0: none
 	keys    diskKeys
 	broken  error       // why db cannot be used any more, not even closed
 	stale   *StaleError // what was found wrong with the content; nil: nothing
 	commits uint64      // how many there were
+	logged  int         // of these, since the log was changed, at most
 
 	corrupt atomic.Pointer[error] // what the store has found by itself; nil: nothing
 }
@@ -49,7 +53,7 @@ var (
 )
 
 // diskVersion is the version of the format. A store of another one is stale.
-const diskVersion = 1
+const diskVersion = 2
 
 // comparer orders by bytes; a row's prefix ends with its key, so that bloom filters answer for whole histories.
 var comparer = func() *pebble.Comparer {
@@ -65,24 +69,6 @@ var comparer = func() *pebble.Comparer {
 	return &c
 }()
 
-// storeOptions returns how the store of a table is opened. corrupt is told, in any goroutine, what the store finds corrupt by itself; left
-// alone it would end the process.
-func storeOptions(o *Options, corrupt func(error)) *pebble.Options {
-	opts := &pebble.Options{
-		Comparer:      comparer,
-		Logger:        storeLog{},
-		MemTableSize:  uint64(cmp.Or(o.WriteBytes, defaultWriteBytes)),
-		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(i.Details) }},
-	}
-	if o.Blocks != nil {
-		opts.Cache = o.Blocks.cache
-	}
-	for i := range opts.Levels {
-		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-	}
-	return opts
-}
-
 func (t *Table) openDisk() error {
 	d := &disk{}
 	db, err := openFolder(t.opts.Dir, storeOptions(&t.opts, func(err error) { d.corrupt.CompareAndSwap(nil, &err) }))
@@ -90,6 +76,9 @@ func (t *Table) openDisk() error {
 		return err
 	}
 	d.db, t.disk = db, d
+	if err := removeLeftovers(t.opts.Dir); err != nil {
+		return errors.Join(openError(t.opts.Dir, err), d.abandon())
+	}
 	err = d.identify(t)
 	if err == nil {
 		err = d.recall(t)
@@ -173,7 +162,11 @@ func (d *disk) recall(t *Table) error {
 	}
 	d.closeRows()
 	d.batch = d.db.NewBatch()
-	d.hand = 0
+	if err := d.endBulk(); err != nil {
+		return &FolderError{Dir: t.opts.Dir, Cause: err}
+	}
+	d.hand, d.base = 0, 0
+	d.dues.reset()
 	if err := d.readChain(t); err != nil {
 		return err
 	}
@@ -181,11 +174,15 @@ func (d *disk) recall(t *Table) error {
 	if err != nil || value == nil {
 		return err
 	}
-	if len(value) != 16 {
+	if len(value) != 24 {
 		return d.spoiled(t, "it is corrupt", errors.New("position"))
 	}
 	t.position = int64(binary.BigEndian.Uint64(value))
 	d.latest = int64(binary.BigEndian.Uint64(value[8:]))
+	d.base = binary.BigEndian.Uint64(value[16:])
+	if err := d.checkBase(t); err != nil {
+		return err
+	}
 	t.trim.put(d.latest)
 	t.trim.commit(t.position)
 	if value, err = d.get(t, codecs.AppendMetaKey(nil)); err != nil || value == nil {
@@ -227,7 +224,7 @@ func (d *disk) close() error {
 	}
 	d.closeRows()
 	d.keys.end()
-	if err := d.batch.Close(); err != nil {
+	if err := errors.Join(d.batch.Close(), d.endBulk()); err != nil {
 		return errors.Join(err, d.abandon())
 	}
 	return d.abandon()
@@ -320,16 +317,15 @@ func (t *Table) writeDisk() error {
 	for _, hash := range t.pending.keys {
 		d.keys.wrote(hash)
 	}
-	set := func(key []byte) error { return b.Set(key, nil, nil) }
 	drop := func(key []byte) error { return b.Delete(key, nil) }
-	failed = errors.Join(failed, items(t.pending.done, drop), items(t.pending.dues, set))
+	failed = errors.Join(failed, items(t.pending.done, drop), d.writeDues(b, &t.pending.dues))
 	if t.metaDirty {
 		failed = errors.Join(failed, b.Set(codecs.AppendMetaKey(nil), codecs.AppendMeta(nil, &t.meta), nil))
 	}
 	if failed != nil {
 		return fmt.Errorf("writing the state store: %w", failed)
 	}
-	return d.write(t, b)
+	return d.write(t, b, pebble.NoSync)
 }
 
 // rowPrefix is what the disk keys of all rows of a key begin with.
@@ -339,33 +335,59 @@ func rowPrefix(key []byte) []byte {
 
 func diskMark(key []byte) []byte { return append(rowPrefix(key), markStream) }
 
-// write commits a batch together with the position.
-func (d *disk) write(t *Table, b *pebble.Batch) error {
+// write commits a batch together with the position, and waits for the disk where it is to be synced.
+func (d *disk) write(t *Table, b *pebble.Batch, sync *pebble.WriteOptions) error {
 	value := binary.BigEndian.AppendUint64(nil, uint64(t.position))
 	value = binary.BigEndian.AppendUint64(value, uint64(d.latest))
+	value = binary.BigEndian.AppendUint64(value, d.base)
 	if err := errors.Join(d.link(b), b.Set(positionKey, value, nil)); err != nil {
 		return fmt.Errorf("writing the state store: %w", err)
 	}
-	if err := guard(func() error { return b.Commit(pebble.NoSync) }); err != nil {
+	if err := guard(func() error { return b.Commit(sync) }); err != nil {
 		d.broken = &FolderError{Dir: t.opts.Dir, Cause: err}
 		return d.broken
 	}
 	d.closeRows()
-	return nil
+	return d.changeLog(t)
 }
 
 func (d *disk) loadRow(t *Table, entry, value, key []byte, due, visit int64) error {
 	d.latest = max(d.latest, due)
+	if d.bulk != nil {
+		return d.bulk.add(entry, value)
+	}
 	d.keys.wrote(hash32(key))
-	return errors.Join(d.batch.Set(entry, value, nil), d.batch.Set(appendDueKey(nil, t.expiry.bucket(visit), key), nil, nil))
+	d.dues.add(t.expiry.bucket(visit), key)
+	return d.batch.Set(entry, value, nil)
 }
 
 // loadSet writes an entry of a restore; a nil value removes it.
 func (d *disk) loadSet(key, value []byte) error {
-	if value == nil {
+	switch {
+	case d.bulk != nil:
+		return d.bulk.add(key, value)
+	case value == nil:
 		return d.batch.Delete(key, nil)
+	default:
+		return d.batch.Set(key, value, nil)
 	}
-	return d.batch.Set(key, value, nil)
+}
+
+// beginLoad prepares for the first record that an empty store loads.
+func (d *disk) beginLoad(t *Table) {
+	if d.bulk == nil {
+		d.bulk = newBulk(t.opts.Dir, cmp.Or(t.opts.WriteBytes, defaultWriteBytes))
+	}
+}
+
+// endBulk drops what a restore into an empty store has collected.
+func (d *disk) endBulk() error {
+	if d.bulk == nil {
+		return nil
+	}
+	b := d.bulk
+	d.bulk = nil
+	return b.close()
 }
 
 // loaded writes what a restore has collected, once it is enough.
@@ -373,14 +395,15 @@ func (d *disk) loaded(t *Table) error {
 	if d.batch.Len() < loadBatch {
 		return nil
 	}
-	return d.writeLoad(t)
+	return d.writeLoad(t, pebble.NoSync)
 }
 
-func (d *disk) writeLoad(t *Table) error {
-	if err := d.batch.Set(codecs.AppendMetaKey(nil), codecs.AppendMeta(nil, &t.meta), nil); err != nil {
+func (d *disk) writeLoad(t *Table, sync *pebble.WriteOptions) error {
+	if err := errors.Join(d.batch.Set(codecs.AppendMetaKey(nil), codecs.AppendMeta(nil, &t.meta), nil), d.writeDues(d.batch, &d.dues)); err != nil {
 		return err
 	}
-	if err := d.write(t, d.batch); err != nil {
+	d.dues.reset()
+	if err := d.write(t, d.batch, sync); err != nil {
 		return err
 	}
 	d.batch = d.db.NewBatch()
@@ -389,40 +412,57 @@ func (d *disk) writeLoad(t *Table) error {
 
 // flushLoad ends a restore: the rest is written, and histories in memory, which the restore went past, are read again.
 func (t *Table) flushLoad() error {
-	if err := t.disk.writeLoad(t); err != nil {
+	sync := pebble.NoSync
+	if b := t.disk.bulk; b != nil {
+		t.disk.bulk = nil
+		if err := b.finish(t); err != nil {
+			return err
+		}
+		sync = pebble.Sync // the store keeps some of what is not synced in memory, and without this all of it was for nothing
+	}
+	if err := t.disk.writeLoad(t, sync); err != nil {
 		return err
 	}
 	t.arena, t.keys, t.larges, t.freed = arena{}, segmented{}, nil, nil
 	return nil
 }
 
-// appendDueKey appends the disk key that says that key has something due in the bucket.
-func appendDueKey(dst []byte, bucket int64, key []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(append(dst, 0, 'd'), uint64(bucket)^1<<63)
-	return append(dst, key...)
+// writeDues adds visits to the batch of the next commit.
+func (d *disk) writeDues(b *pebble.Batch, visits *dues) error {
+	return visits.each(d.commits+1, func(key, value []byte) error { return b.Set(key, value, nil) })
 }
 
 // expire visits the keys that have something due before the bucket limit.
 func (d *disk) expire(t *Table, limit int64) (int, error) {
-	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{0, 'd'}, UpperBound: appendDueKey(nil, limit, nil)})
+	it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte{0, 'd'}, UpperBound: appendDueBucket(nil, limit)})
 	if err != nil {
 		return 0, d.readError(t, err)
 	}
 	n := 0
-	for ok := it.First(); ok; ok = it.Next() {
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
 		t.pending.done = appendItem(t.pending.done, it.Key())
-		h, err := t.History(bytes.Clone(it.Key()[10:]))
-		if err != nil {
-			return n, errors.Join(err, it.Close())
-		}
-		if h.addr != 0 {
-			n += t.expireKey(h)
-		}
+		err = items(it.Value(), func(key []byte) error {
+			t.keyBuf = append(t.keyBuf[:0], key...)
+			h, err := t.History(t.keyBuf)
+			if err == nil && h.addr != 0 {
+				n += t.expireKey(h)
+			}
+			return err
+		})
 	}
-	if err := it.Close(); err != nil {
-		return n, d.readError(t, err)
+	t.current = History{t: t}
+	if err := errors.Join(err, it.Error()); err != nil {
+		return n, errors.Join(d.expireError(t, err), it.Close())
 	}
-	return n, nil
+	return n, it.Close()
+}
+
+// expireError tells what is wrong with the content.
+func (d *disk) expireError(t *Table, err error) error {
+	if errors.Is(err, errItems) {
+		return d.spoiled(t, "it is corrupt", err)
+	}
+	return d.readError(t, err)
 }
 
 // evict forgets histories that were not used lately, until the cache fits again: the clock algorithm over the index.

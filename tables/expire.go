@@ -75,7 +75,7 @@ func (t *Table) scheduleAt(h *History, bucket int64) {
 	}
 	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(bucket))
 	if t.disk != nil {
-		t.pending.dues = appendItem(t.pending.dues, appendDueKey(nil, bucket, h.key))
+		t.pending.dues.add(bucket, h.key)
 		return
 	}
 	list, ok := t.expiry.queue[bucket]

@@ -28,7 +28,7 @@ func TestTheFilterKnowsEveryKeyAndFewOthers(t *testing.T) {
 			wrong++
 		}
 	}
-	if wrong > n/20 {
+	if wrong > n/200 {
 		t.Errorf("%d of %d other keys are taken for known", wrong, n)
 	}
 }

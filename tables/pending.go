@@ -3,6 +3,7 @@ package tables
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
@@ -14,8 +15,8 @@ type pending struct {
 	entries []entry
 	lookup  index    // hash of the entry's key -> 1 + index into entries
 	keys    []uint32 // hashes of the keys whose blocks are pinned
-	dues    []byte   // disk only: scheduled expiries, each behind its length
-	done    []byte   // disk only: schedules that were carried out, likewise
+	dues    dues     // disk only: visits that were scheduled
+	done    []byte   // disk only: disk keys of schedules that were carried out, each behind its length
 }
 
 type entry struct {
@@ -31,7 +32,8 @@ const (
 )
 
 func (p *pending) reset() {
-	p.buf, p.entries, p.keys, p.dues, p.done = p.buf[:0], p.entries[:0], p.keys[:0], p.dues[:0], p.done[:0]
+	p.buf, p.entries, p.keys, p.done = p.buf[:0], p.entries[:0], p.keys[:0], p.done[:0]
+	p.dues.reset()
 	if len(p.lookup.slots) > 1<<16 {
 		p.lookup = index{}
 		return
@@ -122,10 +124,15 @@ func appendItem(dst, b []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
 }
 
+var errItems = errors.New("a list ends within an item")
+
 // items calls f with what appendItem put into b.
 func items(b []byte, f func(item []byte) error) error {
 	for len(b) > 0 {
 		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)-w) {
+			return errItems
+		}
 		if err := f(b[w : w+int(n)]); err != nil {
 			return err
 		}

@@ -34,7 +34,8 @@ type Table struct {
 	loadErr error    // the first row that could not be loaded
 	marked  [][]byte // keys whose marks a restore has read
 	scratch []byte   // of makeRoom
-	keyBuf  []byte   // of expireHash
+	keyBuf  []byte   // of expiry
+	warm    warm
 }
 
 // MaxKey is the length of the longest key, encoded, that a table takes.
@@ -161,7 +162,10 @@ func (t *Table) Commit(position int64) error {
 		}
 	}
 	h := History{t: t}
-	for _, hash := range t.pending.keys {
+	for i, hash := range t.pending.keys {
+		if i%warmKeys == 0 {
+			t.warmAll(t.pending.keys[i:min(i+warmKeys, len(t.pending.keys))])
+		}
 		part := t.keys.part(hash)
 		for p := part.probe(hash); ; {
 			addr := part.candidate(&p)
@@ -225,6 +229,9 @@ func (t *Table) Trimmable() int64 { return t.trim.below(t.meta.Watermark) }
 // Load takes one changelog record into the table. A nil value is a tombstone. Records come in the order of their
 // offsets, from Position on; Loaded ends the restore.
 func (t *Table) Load(key, value []byte, offset int64) error {
+	if t.disk != nil && t.position == 0 {
+		t.disk.beginLoad(t)
+	}
 	if err := t.load(key, value); err != nil {
 		return fmt.Errorf("changelog offset %d: %w", offset, err)
 	}

@@ -68,12 +68,20 @@ func (s *runSettings) config(c *cobra.Command, plan *rules.Plan, w io.Writer) (p
 	if err != nil {
 		return processors.Config{}, err
 	}
-	limitMemory(plan.Settings.MaxMemory)
+	tuneCollector(plan.Settings.MaxMemory)
 	return processors.Config{Logger: log, Stats: processors.NewStats(plan)}, nil
 }
 
-// limitMemory makes the garbage collector keep to what the process may take, unless Go's own variable says otherwise.
-func limitMemory(bytes int64) {
+// collectorPercent is by how much the heap may grow before garbage is collected, in percent. Most of the heap is histories, in memory
+// without pointers, which the collector does not look at: so it may come often.
+const collectorPercent = 30
+
+// tuneCollector makes the garbage collector keep to what the process may take, if it is bounded, and take little in any case. Go's
+// own variables go before.
+func tuneCollector(bytes int64) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectorPercent)
+	}
 	if bytes > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(bytes)
 	}

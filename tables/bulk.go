@@ -1,0 +1,234 @@
+package tables
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// bulk restores an empty store: it sorts what the changelog has, and hands the store whole files of it. Batch by batch, the store
+// would write everything several times, which costs twice as much. At the end of the changelog, too, the watermark is known, so
+// that rows which are due are not written at all. Until then nothing is in the store: a restore that is interrupted by the end of
+// the process begins again.
+//
+// That the store has these files its manifest alone says, and no commit does (see chain.go). So the files carry a mark, which
+// every commit names that builds on them.
+type bulk struct {
+	dir  string
+	rows sorter // and marks
+	dues sorter // keys alone
+}
+
+const (
+	bulkPattern = "restore-*.sst"
+	// bulkFile is the size of the files that the store is given, about.
+	bulkFile = 64 << 20
+	// bulkShare is what a restore keeps in memory, in what the table is allowed to collect for writing.
+	bulkShare = 2
+)
+
+func newBulk(dir string, writeBytes int64) *bulk {
+	n := int(bulkShare * writeBytes)
+	return &bulk{dir: dir, rows: sorter{dir: dir, bytes: n}, dues: sorter{dir: dir, bytes: n / 8}}
+}
+
+// add takes an entry of the store; a nil value is its end.
+func (b *bulk) add(key, value []byte) error {
+	if err := b.rows.add(key, value, value == nil); err != nil {
+		return &FolderError{Dir: b.dir, Cause: err}
+	}
+	return nil
+}
+
+// finish puts everything but what is due into the store.
+func (b *bulk) finish(t *Table) error {
+	d := t.disk
+	out := bulkWriter{dir: b.dir, opts: storeOptions(&t.opts, func(error) {}), format: d.db.TableFormat()}
+	out.opts.EnsureDefaults()
+	err := guard(func() error {
+		if err := b.writeRows(t, &out); err != nil {
+			return err
+		}
+		if len(out.files) == 0 {
+			return nil
+		}
+		mark := newMark()
+		if err := b.writeDues(&out, mark); err != nil {
+			return err
+		}
+		if err := d.db.Ingest(context.Background(), out.files); err != nil {
+			return err
+		}
+		d.base = mark
+		return nil
+	})
+	err = errors.Join(err, out.abandon(), b.close())
+	if err != nil {
+		return &FolderError{Dir: b.dir, Cause: fmt.Errorf("writing what was restored: %w", err)}
+	}
+	return nil
+}
+
+func (b *bulk) writeRows(t *Table, out *bulkWriter) error {
+	var prefix, due []byte
+	visit := int64(noDue) // of the key whose rows are passing
+	schedule := func() error {
+		if visit == noDue {
+			return nil
+		}
+		due = append(appendDueBucket(due[:0], t.expiry.bucket(visit)), keyOfPrefix(prefix)...)
+		return b.dues.add(due, nil, false)
+	}
+	err := b.rows.each(func(key, value []byte, removed bool) error {
+		if removed {
+			return nil
+		}
+		n := comparer.Split(key)
+		if !bytes.Equal(key[:n], prefix) {
+			if err := schedule(); err != nil {
+				return err
+			}
+			prefix, visit = append(prefix[:0], key[:n]...), noDue
+		}
+		if key[n] != markStream {
+			row := codecs.Row(value[1:])
+			if t.due(row) < t.meta.Watermark {
+				return nil
+			}
+			if visit == noDue {
+				t.disk.keys.wrote(hash32(keyOfPrefix(prefix)))
+			}
+			visit = min(visit, t.visit(row))
+		}
+		return out.set(key, value)
+	})
+	if err != nil {
+		return err
+	}
+	if err := schedule(); err != nil {
+		return err
+	}
+	return out.end()
+}
+
+// writeDues writes the mark too, which comes before them in the order of keys.
+func (b *bulk) writeDues(out *bulkWriter, mark uint64) error {
+	if err := out.set(baseKey, binary.BigEndian.AppendUint64(nil, mark)); err != nil {
+		return err
+	}
+	lists := packer{set: out.set} // of no commit: these have numbers from 1 on
+	err := b.dues.each(func(due, _ []byte, _ bool) error {
+		bucket := int64(binary.BigEndian.Uint64(due[2:]) ^ 1<<63)
+		return lists.add(bucket, due[len(appendDueBucket(nil, bucket)):])
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(lists.end(), out.end())
+}
+
+var baseKey = []byte{0, 'b'}
+
+func newMark() uint64 { return rand.Uint64() | 1 } // 0 stands for none
+
+// checkBase checks that the store has the files of the bulk restore that its commits build on.
+func (d *disk) checkBase(t *Table) error {
+	if d.base == 0 {
+		return nil
+	}
+	mark, err := d.get(t, baseKey)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(mark, binary.BigEndian.AppendUint64(nil, d.base)) {
+		return d.spoiled(t, "the files that it was restored with are missing", nil)
+	}
+	return nil
+}
+
+// close removes what is left of it.
+func (b *bulk) close() error { return errors.Join(b.rows.close(), b.dues.close()) }
+
+// keyOfPrefix is what rowPrefix has made the prefix of.
+func keyOfPrefix(prefix []byte) []byte {
+	_, n := binary.Uvarint(prefix)
+	return prefix[n:]
+}
+
+// removeLeftovers removes what a restore that was killed has left in a folder.
+func removeLeftovers(dir string) error {
+	for _, pattern := range []string{sorterPattern, bulkPattern} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := os.Remove(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bulkWriter writes sorted entries to files that a store can take over.
+type bulkWriter struct {
+	dir    string
+	opts   *pebble.Options
+	format sstable.TableFormat
+
+	files []string
+	file  *sstable.Writer // nil: none is being written
+}
+
+func (w *bulkWriter) set(key, value []byte) error {
+	if w.file != nil && w.file.Raw().EstimatedSize() > bulkFile {
+		if err := w.end(); err != nil {
+			return err
+		}
+	}
+	if w.file == nil {
+		name := filepath.Join(w.dir, fmt.Sprintf("restore-%d.sst", len(w.files)))
+		f, err := vfs.Default.Create(name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		w.files = append(w.files, name)
+		const lowest = len(w.opts.Levels) - 1
+		w.file = sstable.NewWriter(objstorageprovider.NewFileWritable(f), w.opts.MakeWriterOptions(lowest, w.format))
+	}
+	return w.file.Set(key, value)
+}
+
+// end ends the file that is being written.
+func (w *bulkWriter) end() error {
+	if w.file == nil {
+		return nil
+	}
+	f := w.file
+	w.file = nil
+	return f.Close()
+}
+
+// abandon removes the files that the store has not taken over.
+func (w *bulkWriter) abandon() error {
+	err := w.end()
+	for _, name := range w.files {
+		if failed := os.Remove(name); failed != nil && !errors.Is(failed, os.ErrNotExist) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}

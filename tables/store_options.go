@@ -1,0 +1,36 @@
+package tables
+
+import (
+	"cmp"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+)
+
+// storeOptions returns how the store of a table is opened. corrupt is told, in any goroutine, what the store finds corrupt by itself; left
+// alone it would end the process.
+//
+// Every event is written once and seldom read: histories that are in use are in memory, and the filter tells of new keys that the
+// store does not have them. So the store is to write little. It lets many files come together before it merges them, which costs a
+// reader a look at the filters of each, and what is going to be merged again it does not compress.
+func storeOptions(o *Options, corrupt func(error)) *pebble.Options {
+	opts := &pebble.Options{
+		Comparer:              comparer,
+		Logger:                storeLog{},
+		MemTableSize:          uint64(cmp.Or(o.WriteBytes, defaultWriteBytes)),
+		EventListener:         &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(i.Details) }},
+		L0CompactionThreshold: 10,
+		L0StopWritesThreshold: 40,
+		LBaseMaxBytes:         256 << 20,
+	}
+	if o.Blocks != nil {
+		opts.Cache = o.Blocks.cache
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].Compression = func() *block.CompressionProfile { return block.NoCompression }
+	}
+	opts.Levels[len(opts.Levels)-1].Compression = func() *block.CompressionProfile { return block.SnappyCompression }
+	return opts
+}
