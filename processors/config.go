@@ -89,4 +89,11 @@ func membership(c *sarama.Config, s rules.Settings) {
 		c.Consumer.Group.Session.Timeout = s.SessionTimeout
 	}
 	c.Consumer.Group.Heartbeat.Interval = min(c.Consumer.Group.Heartbeat.Interval, c.Consumer.Group.Session.Timeout/4)
+	// A member gives up its partitions within a moment. Who has not joined again within a session is not going to; and a request
+	// to join must not be given up before its answer can come, or its sender is a member that never answers.
+	c.Consumer.Group.Rebalance.Timeout = c.Consumer.Group.Session.Timeout
+	c.Net.ReadTimeout = max(c.Net.ReadTimeout, c.Consumer.Group.Rebalance.Timeout+joinMargin)
 }
+
+// joinMargin is how much longer than a rebalance an answer of the broker is waited for.
+const joinMargin = 5 * time.Second

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 
@@ -22,9 +21,6 @@ import (
 // would write everything several times, which costs twice as much. At the end of the changelog, too, the watermark is known, so
 // that rows which are due are not written at all. Until then nothing is in the store: a restore that is interrupted by the end of
 // the process begins again.
-//
-// That the store has these files its manifest alone says, and no commit does (see chain.go). So the files carry a mark, which
-// every commit names that builds on them.
 type bulk struct {
 	dir  string
 	rows sorter // and marks
@@ -64,15 +60,14 @@ func (b *bulk) finish(t *Table) error {
 		if len(out.files) == 0 {
 			return nil
 		}
-		mark := newMark()
-		if err := b.writeDues(&out, mark); err != nil {
+		if err := b.writeDues(&out); err != nil {
 			return err
 		}
 		if err := d.db.Ingest(context.Background(), out.files); err != nil {
 			return err
 		}
-		d.base = mark
-		return nil
+		// That the store has these files its manifest alone says, and no log does.
+		return d.record.write()
 	})
 	err = errors.Join(err, out.abandon(), b.close())
 	if err != nil {
@@ -123,11 +118,7 @@ func (b *bulk) writeRows(t *Table, out *bulkWriter) error {
 	return out.end()
 }
 
-// writeDues writes the mark too, which comes before them in the order of keys.
-func (b *bulk) writeDues(out *bulkWriter, mark uint64) error {
-	if err := out.set(baseKey, binary.BigEndian.AppendUint64(nil, mark)); err != nil {
-		return err
-	}
+func (b *bulk) writeDues(out *bulkWriter) error {
 	lists := packer{set: out.set} // of no commit: these have numbers from 1 on
 	err := b.dues.each(func(due, _ []byte, _ bool) error {
 		bucket := int64(binary.BigEndian.Uint64(due[2:]) ^ 1<<63)
@@ -137,25 +128,6 @@ func (b *bulk) writeDues(out *bulkWriter, mark uint64) error {
 		return err
 	}
 	return errors.Join(lists.end(), out.end())
-}
-
-var baseKey = []byte{0, 'b'}
-
-func newMark() uint64 { return rand.Uint64() | 1 } // 0 stands for none
-
-// checkBase checks that the store has the files of the bulk restore that its commits build on.
-func (d *disk) checkBase(t *Table) error {
-	if d.base == 0 {
-		return nil
-	}
-	mark, err := d.get(t, baseKey)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(mark, binary.BigEndian.AppendUint64(nil, d.base)) {
-		return d.spoiled(t, "the files that it was restored with are missing", nil)
-	}
-	return nil
 }
 
 // close removes what is left of it.

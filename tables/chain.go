@@ -10,14 +10,9 @@ import (
 // A store's log files do not refer to each other. Where one is lost, or cut, that is not the last, the store opens without a
 // word, with the changes of the later ones and without those in between, and says that it is at the position of the last
 // commit. So each commit leaves its number, in a ring of the last chainLength: a gap among them says that commits are
-// missing. The same goes for the manifest, which names the files of tables: an older one knows nothing of those that came last,
-// and the logs, which it does not name, are replayed all the same. So that a gap shows, all logs that may be there (those of the
-// memory tables that are not written yet, and some that are kept to be written over) must hold fewer commits than the ring has
-// numbers.
-const (
-	chainLength  = 8 << 10
-	commitsInLog = chainLength / 16
-)
+// missing. Only what was written lately is in logs; files of tables have checksums, and the manifest says which there should be
+// (see manifest.go).
+const chainLength = 1024
 
 func chainKey(commit uint64) []byte {
 	return binary.BigEndian.AppendUint16([]byte{0, 'c'}, uint16(commit%chainLength))
@@ -50,19 +45,6 @@ func (d *disk) readChain(t *Table) error {
 	d.commits = latest
 	if want := min(latest, chainLength); n != want || n > 0 && latest-lowest != want-1 {
 		return d.spoiled(t, fmt.Sprintf("of its last %d commits %d are missing", want, want-min(n, want-1)), nil)
-	}
-	return nil
-}
-
-// changeLog has the store begin a new log once enough commits are in the present one.
-func (d *disk) changeLog(t *Table) error {
-	if d.logged++; d.logged < commitsInLog {
-		return nil
-	}
-	d.logged = 0
-	if err := guard(func() error { _, err := d.db.AsyncFlush(); return err }); err != nil {
-		d.broken = &FolderError{Dir: t.opts.Dir, Cause: err}
-		return d.broken
 	}
 	return nil
 }

@@ -20,8 +20,7 @@ import (
 //
 //	entry, meta          as in the changelog; the mark of a key is its entry of stream 255
 //	0 'd' bucket commit  keys that have something due in the bucket, see dues.go
-//	0 'p'                position, when the last row is due, and the mark of the bulk restore that the rest builds on
-//	0 'b'                that mark, in one of the files of the bulk restore
+//	0 'p'                position, and when the last row is due
 //	0 'c' slot           numbers of the last commits, see chain.go
 //	0 'v'                version of this format, and the incarnation of the changelog
 type disk struct {
@@ -32,12 +31,11 @@ type disk struct {
 	rows    *pebble.Iterator // reads what was committed last
 	hand    int              // where eviction goes on
 	latest  int64            // when the last of all rows is due
-	base    uint64           // mark of the bulk restore that the rest builds on; 0: none
 	keys    diskKeys
 	broken  error       // why db cannot be used any more, not even closed
 	stale   *StaleError // what was found wrong with the content; nil: nothing
 	commits uint64      // how many there were
-	logged  int         // of these, since the log was changed, at most
+	record  *manifestRecord
 
 	corrupt atomic.Pointer[error] // what the store has found by itself; nil: nothing
 }
@@ -70,12 +68,15 @@ var comparer = func() *pebble.Comparer {
 }()
 
 func (t *Table) openDisk() error {
-	d := &disk{}
-	db, err := openFolder(t.opts.Dir, storeOptions(&t.opts, func(err error) { d.corrupt.CompareAndSwap(nil, &err) }))
+	d := &disk{record: newManifestRecord(t.opts.Dir)}
+	opts := storeOptions(&t.opts, func(err error) { d.corrupt.CompareAndSwap(nil, &err) })
+	d.record.listen(opts.EventListener)
+	db, err := openFolder(t.opts.Dir, opts, d.record.check)
 	if err != nil {
 		return err
 	}
 	d.db, t.disk = db, d
+	d.record.begin()
 	if err := removeLeftovers(t.opts.Dir); err != nil {
 		return errors.Join(openError(t.opts.Dir, err), d.abandon())
 	}
@@ -165,7 +166,7 @@ func (d *disk) recall(t *Table) error {
 	if err := d.endBulk(); err != nil {
 		return &FolderError{Dir: t.opts.Dir, Cause: err}
 	}
-	d.hand, d.base = 0, 0
+	d.hand = 0
 	d.dues.reset()
 	if err := d.readChain(t); err != nil {
 		return err
@@ -174,15 +175,11 @@ func (d *disk) recall(t *Table) error {
 	if err != nil || value == nil {
 		return err
 	}
-	if len(value) != 24 {
+	if len(value) != 16 {
 		return d.spoiled(t, "it is corrupt", errors.New("position"))
 	}
 	t.position = int64(binary.BigEndian.Uint64(value))
 	d.latest = int64(binary.BigEndian.Uint64(value[8:]))
-	d.base = binary.BigEndian.Uint64(value[16:])
-	if err := d.checkBase(t); err != nil {
-		return err
-	}
 	t.trim.put(d.latest)
 	t.trim.commit(t.position)
 	if value, err = d.get(t, codecs.AppendMetaKey(nil)); err != nil || value == nil {
@@ -234,6 +231,7 @@ func (d *disk) close() error {
 // start makes up for, or corrupt, which it finds out.
 func (d *disk) abandon() error {
 	_ = guard(d.db.Close)
+	d.record.end()
 	return nil
 }
 
@@ -339,7 +337,6 @@ func diskMark(key []byte) []byte { return append(rowPrefix(key), markStream) }
 func (d *disk) write(t *Table, b *pebble.Batch, sync *pebble.WriteOptions) error {
 	value := binary.BigEndian.AppendUint64(nil, uint64(t.position))
 	value = binary.BigEndian.AppendUint64(value, uint64(d.latest))
-	value = binary.BigEndian.AppendUint64(value, d.base)
 	if err := errors.Join(d.link(b), b.Set(positionKey, value, nil)); err != nil {
 		return fmt.Errorf("writing the state store: %w", err)
 	}
@@ -348,7 +345,7 @@ func (d *disk) write(t *Table, b *pebble.Batch, sync *pebble.WriteOptions) error
 		return d.broken
 	}
 	d.closeRows()
-	return d.changeLog(t)
+	return nil
 }
 
 func (d *disk) loadRow(t *Table, entry, value, key []byte, due, visit int64) error {

@@ -44,9 +44,9 @@ func (e *StaleError) Error() string {
 
 func (e *StaleError) Unwrap() error { return e.Cause }
 
-// openFolder opens the store in a folder, which it creates and locks. That somebody else has the lock is no FolderError: it
-// may be about to end.
-func openFolder(dir string, opts *pebble.Options) (*pebble.DB, error) {
+// openFolder opens the store in a folder, which it creates and locks, if check allows it. That somebody else has the lock is no
+// FolderError: it may be about to end.
+func openFolder(dir string, opts *pebble.Options, check func() error) (*pebble.DB, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, openError(dir, err)
 	}
@@ -58,6 +58,9 @@ func openFolder(dir string, opts *pebble.Options) (*pebble.DB, error) {
 		return nil, openError(dir, err)
 	}
 	opts.Lock = lock
+	if err := check(); err != nil {
+		return nil, errors.Join(openError(dir, err), lock.Close())
+	}
 	var db *pebble.DB
 	err = guard(func() (err error) {
 		db, err = pebble.Open(dir, opts)

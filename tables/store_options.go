@@ -23,6 +23,7 @@ func storeOptions(o *Options, corrupt func(error)) *pebble.Options {
 		L0CompactionThreshold: 10,
 		L0StopWritesThreshold: 40,
 		LBaseMaxBytes:         256 << 20,
+		MaxManifestFileSize:   1 << 20, // it is read whole when it is recorded
 	}
 	if o.Blocks != nil {
 		opts.Cache = o.Blocks.cache
@@ -31,6 +32,8 @@ func storeOptions(o *Options, corrupt func(error)) *pebble.Options {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].Compression = func() *block.CompressionProfile { return block.NoCompression }
 	}
+	// Files that are handed over go into the manifest at once, not into a log first, which a damaged store might replay twice.
+	opts.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	opts.Levels[len(opts.Levels)-1].Compression = func() *block.CompressionProfile { return block.SnappyCompression }
 	return opts
 }
