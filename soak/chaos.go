@@ -47,7 +47,8 @@ type harm struct {
 }
 
 // harmsOn returns what can be done with a kind of broker. The embedded one cannot be killed alone, lets the first of two
-// members with one instance id be, and now and then gives a group nothing more to read once a member was stopped for long.
+// members with one instance id be, and keeps a member for ever that went away in the middle of a rebalance: its partitions are then
+// read by nobody. Members that are stopped make that likelier, but all harm can do it.
 func harmsOn(kind string) []harm {
 	all := []harm{
 		{"crash", 5, (*run).crash},
