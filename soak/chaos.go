@@ -46,18 +46,18 @@ type harm struct {
 	do     func(r *run, ctx context.Context, rng *rand.Rand) error
 }
 
-// harmsOn returns what can be done with a kind of broker. The embedded one cannot be killed alone, lets the first of two
-// members with one instance id be, and keeps a member for ever that went away in the middle of a rebalance: its partitions are then
-// read by nobody. Members that are stopped make that likelier, but all harm can do it.
+// harmsOn returns what can be done with a kind of broker. The embedded one cannot be killed alone, and lets the first of two
+// members with one instance id be.
 func harmsOn(kind string) []harm {
 	all := []harm{
 		{"crash", 5, (*run).crash},
+		{"zombie", 4, (*run).zombie},
 		{"restart", 2, (*run).restart},
 		{"join", 2, (*run).join},
 		{"disk", 4, (*run).damage},
 	}
 	if kind == "apache" {
-		all = append(all, harm{"zombie", 4, (*run).zombie}, harm{"broker", 1, (*run).crashBroker}, harm{"replace", 1, (*run).replace})
+		all = append(all, harm{"broker", 1, (*run).crashBroker}, harm{"replace", 1, (*run).replace})
 	}
 	return all
 }

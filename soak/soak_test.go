@@ -45,7 +45,7 @@ func TestSoak(t *testing.T) {
 		t.Errorf("%d differences and %d problems", res.differences, res.problems)
 	}
 	c := res.counts
-	if res.rounds < 2 || len(res.harms) == 0 || c.Conversions == 0 || c.Credits == 0 || c.Corrections == 0 || c.Duplicates == 0 || c.Rejected == 0 {
+	if res.rounds < 2 || len(res.harms) == 0 || c.Conversions == 0 || c.Credits == 0 || c.Corrections == 0 || c.Duplicates == 0 || c.Late == 0 || c.Rejected == 0 {
 		t.Error("the soak has not seen everything that it is there for")
 	}
 }

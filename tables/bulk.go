@@ -83,7 +83,7 @@ func (b *bulk) writeRows(t *Table, out *bulkWriter) error {
 		if visit == noDue {
 			return nil
 		}
-		due = append(appendDueBucket(due[:0], t.expiry.bucket(visit)), keyOfPrefix(prefix)...)
+		due = appendDue(due[:0], t.expiry.bucket(visit), keyOfPrefix(prefix))
 		return b.dues.add(due, nil, false)
 	}
 	err := b.rows.each(func(key, value []byte, removed bool) error {
@@ -121,8 +121,7 @@ func (b *bulk) writeRows(t *Table, out *bulkWriter) error {
 func (b *bulk) writeDues(out *bulkWriter) error {
 	lists := packer{set: out.set} // of no commit: these have numbers from 1 on
 	err := b.dues.each(func(due, _ []byte, _ bool) error {
-		bucket := int64(binary.BigEndian.Uint64(due[2:]) ^ 1<<63)
-		return lists.add(bucket, due[len(appendDueBucket(nil, bucket)):])
+		return lists.add(splitDue(due))
 	})
 	if err != nil {
 		return err

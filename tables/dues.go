@@ -91,3 +91,14 @@ func (p *packer) end() error {
 func appendDueBucket(dst []byte, bucket int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, 0, 'd'), uint64(bucket)^1<<63)
 }
+
+// appendDue appends a visit of a key in a form that sorts as the disk's lists do.
+func appendDue(dst []byte, bucket int64, key []byte) []byte {
+	return append(appendDueBucket(dst, bucket), key...)
+}
+
+// splitDue takes apart what appendDue has made.
+func splitDue(b []byte) (bucket int64, key []byte) {
+	const prefix = 2
+	return int64(binary.BigEndian.Uint64(b[prefix:]) ^ 1<<63), b[prefix+8:]
+}
