@@ -229,10 +229,22 @@ func (in *instance) stop(life *process) error {
 		return life.kill()
 	}
 	// A fail point may have been quicker, and a process that has not said a word yet does not listen to signals yet.
-	if output := life.output(); life.err != nil && output != "" && failpointHit.FindString(output) == "" {
+	output := life.output()
+	early := output == "" && endedBy(life.err, syscall.SIGTERM)
+	if life.err != nil && !early && failpointHit.FindString(output) == "" {
 		in.run.problem("instance %s, told to stop, ended with %v\n%s", in.name, life.err, output)
 	}
 	return nil
+}
+
+// endedBy tells whether a process was ended by a signal that it does not handle.
+func endedBy(err error, s syscall.Signal) bool {
+	exit := (*exec.ExitError)(nil)
+	if !errors.As(err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == s
 }
 
 // dump has the process write to its log what it is doing, and end.
