@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -11,11 +12,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// readPatience bounds how long Read waits for a transaction that is open: it is aborted by its time-out at the latest.
-const readPatience = 2 * time.Minute
+const (
+	// readPatience bounds how long Read waits for a transaction that is open: it is aborted by its time-out at the latest.
+	readPatience = 2 * time.Minute
+	// readPause without a record makes Read ask whether the rest was deleted: then the record before the end never comes.
+	readPause = 200 * time.Millisecond
+)
 
 // Read returns the committed records that topics hold now, one topic after the other and each partition in its order. A
 // transaction that is open is waited for. The end of a partition is found by its markers, which sarama does not show.
+// Records may be deleted meanwhile; what is left of them then is returned.
 func Read(t testing.TB, addrs []string, topics ...string) []*sarama.ConsumerMessage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), readPatience)
@@ -55,9 +61,21 @@ func read(ctx context.Context, addrs, topics []string) ([]*sarama.ConsumerMessag
 	defer client.Close()
 	found := map[topicPartition][]*sarama.ConsumerMessage{}
 	for waiting := len(places); waiting > 0; {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err0(); err != nil {
+		poll, stop := context.WithTimeout(ctx, readPause)
+		fetches := client.PollFetches(poll)
+		stop()
+		if err := fetches.Err0(); err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
 			return nil, fmt.Errorf("read %v: %d of %d partitions have not come to their end: %w", topics, waiting, len(places), err)
+		} else if err != nil {
+			gone, err := deletedOf(addrs, ends)
+			if err != nil {
+				return nil, err
+			}
+			for _, at := range gone {
+				delete(ends, at)
+				waiting--
+			}
+			continue
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			at := topicPartition{r.Topic, r.Partition}
@@ -79,10 +97,7 @@ func read(ctx context.Context, addrs, topics []string) ([]*sarama.ConsumerMessag
 
 // endsOf returns the offsets behind the last record of those partitions that are not empty, in the order of the topics.
 func endsOf(addrs, topics []string) (map[topicPartition]int64, []topicPartition, error) {
-	config := sarama.NewConfig()
-	config.Version = sarama.V3_6_0_0
-	config.Metadata.AllowAutoTopicCreation = false
-	client, err := sarama.NewClient(addrs, config)
+	client, err := readClient(addrs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -112,6 +127,33 @@ func endsOf(addrs, topics []string) (map[topicPartition]int64, []topicPartition,
 		}
 	}
 	return ends, places, nil
+}
+
+// deletedOf returns those partitions of which nothing is left before the end.
+func deletedOf(addrs []string, ends map[topicPartition]int64) ([]topicPartition, error) {
+	client, err := readClient(addrs)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	var gone []topicPartition
+	for at, end := range ends {
+		oldest, err := client.GetOffset(at.topic, at.partition, sarama.OffsetOldest)
+		if err != nil {
+			return nil, fmt.Errorf("start of %s/%d: %w", at.topic, at.partition, err)
+		}
+		if oldest >= end {
+			gone = append(gone, at)
+		}
+	}
+	return gone, nil
+}
+
+func readClient(addrs []string) (sarama.Client, error) {
+	config := sarama.NewConfig()
+	config.Version = sarama.V3_6_0_0
+	config.Metadata.AllowAutoTopicCreation = false
+	return sarama.NewClient(addrs, config)
 }
 
 func message(r *kgo.Record) *sarama.ConsumerMessage {
