@@ -152,6 +152,10 @@ func (h *sessionHandler) Setup(inner sarama.ConsumerGroupSession) error {
 // ConsumeClaim passes one claim's records through the gate to goka.
 func (h *sessionHandler) ConsumeClaim(_ sarama.ConsumerGroupSession, inner sarama.ConsumerGroupClaim) error {
 	c := h.session.claim(inner.Topic(), inner.Partition())
+	if err := h.p.offsets.check(h.session, c.topic, c.partition, inner.InitialOffset()); err != nil {
+		h.session.fail(err)
+		return err
+	}
 	c.attach(inner)
 	pumped := make(chan struct{})
 	go func() {

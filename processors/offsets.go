@@ -53,6 +53,7 @@ func (s *session) owned() (*producer.Position, error) {
 func (s *session) noteCommitted(positions []producer.Position) {
 	for _, p := range positions {
 		s.claim(p.Topic, p.Partition).committed = p.Offset
+		s.p.offsets.note(p.Topic, p.Partition, p.Offset)
 	}
 }
 

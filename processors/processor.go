@@ -52,6 +52,7 @@ type processor struct {
 	standbys *standbys     // nil without state
 
 	current   atomic.Pointer[session]
+	offsets   offsetWatch
 	failure   error // of the consumer group, for good; goka's Run reports it in words of its own
 	readyOnce sync.Once
 }
