@@ -12,14 +12,15 @@ import (
 // While the gate is closed nothing is inside, and everything that wants to pass does so in the end. The partitions go on
 // until the gate has been closed often enough: on a busy machine they would otherwise be done before it closes once.
 func TestGateIsEmptyWhileClosed(t *testing.T) {
-	const partitions, closings = 4, 50
+	const partitions, records, closings = 4, 5000, 50
 	g := newGate()
-	var inside, passed atomic.Int64
+	var inside, wanted, passed atomic.Int64
 	var enough atomic.Bool
 	var workers sync.WaitGroup
 	for range partitions {
 		workers.Go(func() {
-			for !enough.Load() {
+			for n := 0; n < records || !enough.Load(); n++ {
+				wanted.Add(1)
 				if !g.enter(nil) {
 					t.Error("the gate refused a record")
 				}
@@ -48,6 +49,9 @@ func TestGateIsEmptyWhileClosed(t *testing.T) {
 	}
 	enough.Store(true)
 	workers.Wait()
+	if passed.Load() != wanted.Load() {
+		t.Errorf("%d records passed, want %d", passed.Load(), wanted.Load())
+	}
 }
 
 func TestGateWaitsForWhatIsInside(t *testing.T) {

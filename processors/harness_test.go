@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -290,6 +291,19 @@ func (r *rig) failProduce(topic string, code int16, on func() bool) {
 			}
 			resp.Topics = append(resp.Topics, rt)
 		}
+		return resp, nil, true
+	})
+}
+
+// endSessions answers heartbeats, for as long as on says so, as if there were a rebalance.
+func (r *rig) endSessions(on func() bool) {
+	r.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if !on() {
+			return nil, nil, false
+		}
+		r.cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = kerr.RebalanceInProgress.Code
 		return resp, nil, true
 	})
 }

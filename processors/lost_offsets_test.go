@@ -92,19 +92,6 @@ func TestReadingGoesOnBehindRecordsThatAreGone(t *testing.T) {
 	}
 }
 
-// endSessions answers heartbeats, for as long as on says so, as if there were a rebalance.
-func (r *rig) endSessions(on func() bool) {
-	r.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		if !on() {
-			return nil, nil, false
-		}
-		r.cluster.KeepControl()
-		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-		resp.ErrorCode = kerr.RebalanceInProgress.Code
-		return resp, nil, true
-	})
-}
-
 // loseOffsets answers members that ask for their offsets, for as long as on says so, that there are none.
 func (r *rig) loseOffsets(on func() bool) {
 	const none = -1
@@ -115,16 +102,6 @@ func (r *rig) loseOffsets(on func() bool) {
 		}
 		r.cluster.KeepControl()
 		resp := fetch.ResponseKind().(*kmsg.OffsetFetchResponse)
-		for _, topic := range fetch.Topics {
-			rt := kmsg.NewOffsetFetchResponseTopic()
-			rt.Topic = topic.Topic
-			for _, p := range topic.Partitions {
-				rp := kmsg.NewOffsetFetchResponseTopicPartition()
-				rp.Partition, rp.Offset = p, none
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			resp.Topics = append(resp.Topics, rt)
-		}
 		for _, group := range fetch.Groups {
 			rg := kmsg.NewOffsetFetchResponseGroup()
 			rg.Group = group.Group

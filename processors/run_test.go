@@ -12,9 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
@@ -146,15 +143,7 @@ func TestRunEqualsBatch(t *testing.T) {
 			}
 			if test.sessions {
 				var beats atomic.Int64
-				r.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
-					if beats.Add(1)%4 != 0 {
-						return nil, nil, false
-					}
-					r.cluster.KeepControl()
-					resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-					resp.ErrorCode = kerr.RebalanceInProgress.Code
-					return resp, nil, true
-				})
+				r.endSessions(func() bool { return beats.Add(1)%4 == 0 })
 			}
 			// Half of the records are there before the start, the others come to a restarted app.
 			half := len(records) / 2

@@ -143,15 +143,7 @@ func TestNothingIsLostWhenSessionsEnd(t *testing.T) {
 		r := newRig(t)
 		const n = 20000
 		var beats atomic.Int64
-		r.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			if beats.Add(1)%2 == 0 {
-				return nil, nil, false
-			}
-			r.cluster.KeepControl()
-			resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-			resp.ErrorCode = kerr.RebalanceInProgress.Code
-			return resp, nil, true
-		})
+		r.endSessions(func() bool { return beats.Add(1)%2 != 0 })
 		run := r.start("")
 		for i := range 20 {
 			r.produce(i*n/20, (i+1)*n/20)

@@ -39,7 +39,15 @@ type topicPartition struct {
 }
 
 func read(ctx context.Context, addrs, topics []string) ([]*sarama.ConsumerMessage, error) {
-	ends, places, err := endsOf(addrs, topics)
+	config := sarama.NewConfig()
+	config.Version = sarama.V3_6_0_0
+	config.Metadata.AllowAutoTopicCreation = false
+	client, err := sarama.NewClient(addrs, config)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ends, places, err := endsOf(client, topics)
 	if err != nil {
 		return nil, err
 	}
@@ -53,38 +61,31 @@ func read(ctx context.Context, addrs, topics []string) ([]*sarama.ConsumerMessag
 	if len(from) == 0 {
 		return nil, nil
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ConsumePartitions(from), kgo.KeepControlRecords(),
+	reader, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ConsumePartitions(from), kgo.KeepControlRecords(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(10*time.Millisecond))
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
+	defer reader.Close()
 	found := map[topicPartition][]*sarama.ConsumerMessage{}
-	for waiting := len(places); waiting > 0; {
+	for len(ends) > 0 {
 		poll, stop := context.WithTimeout(ctx, readPause)
-		fetches := client.PollFetches(poll)
+		fetches := reader.PollFetches(poll)
 		stop()
-		if err := fetches.Err0(); err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
-			return nil, fmt.Errorf("read %v: %d of %d partitions have not come to their end: %w", topics, waiting, len(places), err)
-		} else if err != nil {
-			gone, err := deletedOf(addrs, ends)
-			if err != nil {
-				return nil, err
-			}
-			for _, at := range gone {
-				delete(ends, at)
-				waiting--
-			}
-			continue
+		err := fetches.Err0()
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			err = forgetDeleted(client, ends)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %v: %d of %d partitions have not come to their end: %w", topics, len(ends), len(places), err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			at := topicPartition{r.Topic, r.Partition}
 			if end, open := ends[at]; open && r.Offset < end && !r.Attrs.IsControl() {
 				found[at] = append(found[at], message(r))
 			}
-			if r.Offset >= ends[at]-1 && ends[at] > 0 {
+			if r.Offset >= ends[at]-1 {
 				delete(ends, at)
-				waiting--
 			}
 		})
 	}
@@ -96,12 +97,7 @@ func read(ctx context.Context, addrs, topics []string) ([]*sarama.ConsumerMessag
 }
 
 // endsOf returns the offsets behind the last record of those partitions that are not empty, in the order of the topics.
-func endsOf(addrs, topics []string) (map[topicPartition]int64, []topicPartition, error) {
-	client, err := readClient(addrs)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer client.Close()
+func endsOf(client sarama.Client, topics []string) (map[topicPartition]int64, []topicPartition, error) {
 	ends := map[topicPartition]int64{}
 	var places []topicPartition
 	for _, topic := range topics {
@@ -129,31 +125,18 @@ func endsOf(addrs, topics []string) (map[topicPartition]int64, []topicPartition,
 	return ends, places, nil
 }
 
-// deletedOf returns those partitions of which nothing is left before the end.
-func deletedOf(addrs []string, ends map[topicPartition]int64) ([]topicPartition, error) {
-	client, err := readClient(addrs)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	var gone []topicPartition
+// forgetDeleted drops those partitions of which nothing is left before the end.
+func forgetDeleted(client sarama.Client, ends map[topicPartition]int64) error {
 	for at, end := range ends {
 		oldest, err := client.GetOffset(at.topic, at.partition, sarama.OffsetOldest)
 		if err != nil {
-			return nil, fmt.Errorf("start of %s/%d: %w", at.topic, at.partition, err)
+			return fmt.Errorf("start of %s/%d: %w", at.topic, at.partition, err)
 		}
 		if oldest >= end {
-			gone = append(gone, at)
+			delete(ends, at)
 		}
 	}
-	return gone, nil
-}
-
-func readClient(addrs []string) (sarama.Client, error) {
-	config := sarama.NewConfig()
-	config.Version = sarama.V3_6_0_0
-	config.Metadata.AllowAutoTopicCreation = false
-	return sarama.NewClient(addrs, config)
+	return nil
 }
 
 func message(r *kgo.Record) *sarama.ConsumerMessage {
