@@ -47,8 +47,7 @@ type harm struct {
 }
 
 // harmsOn returns what can be done with a kind of broker. The embedded one cannot be killed alone, and lets the first of two
-// members with one instance id be. It also keeps a member for ever that went away in the middle of a rebalance, so that nobody reads
-// its partitions: any harm can make a soak on it wait in vain.
+// members with one instance id be.
 func harmsOn(kind string) []harm {
 	all := []harm{
 		{"crash", 5, (*run).crash},

@@ -51,6 +51,7 @@ type Config struct {
 // Broker is a running broker. Its methods are safe for concurrent use.
 type Broker struct {
 	cluster *kfake.Cluster
+	members *members
 	lock    *dirLock // nil in memory
 	addr    string
 	closing sync.Once
@@ -62,13 +63,16 @@ func Start(cfg Config) (*Broker, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = DefaultAddr
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	if err := checkAddr(cfg.Addr); err != nil {
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ClusterID("lookback"),
-		kfake.WithLogger(newLogAdapter(cfg.Logger)),
+		kfake.WithLogger(logAdapter{cfg.Logger}),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, cfg.Addr) }),
 		kfake.BrokerConfigs(keepForever()),
 	}
@@ -82,14 +86,19 @@ func Start(cfg Config) (*Broker, error) {
 		opts = append(opts, kfake.DataDir(cfg.DataDir))
 	}
 	cluster, err := kfake.NewCluster(opts...)
+	if err == nil {
+		b.cluster = cluster
+		b.addr = cluster.ListenAddrs()[0]
+		if b.members, err = watchMembers(cluster, b.addr, cfg.Logger); err != nil {
+			cluster.Close()
+		}
+	}
 	if err != nil {
 		if b.lock != nil {
 			err = errors.Join(err, b.lock.release())
 		}
 		return nil, fmt.Errorf("start broker: %w", err)
 	}
-	b.cluster = cluster
-	b.addr = cluster.ListenAddrs()[0]
 	cluster.ControlKey(int16(kmsg.OffsetFetch), b.fetchFromNewGroup)
 	if cfg.DataDir != "" {
 		cluster.ControlKey(int16(kmsg.DeleteRecords), b.keepLastRecord)
@@ -105,6 +114,7 @@ func (b *Broker) Addr() string { return b.addr }
 // do nothing.
 func (b *Broker) Close() {
 	b.closing.Do(func() {
+		b.members.close()
 		b.cluster.Close()
 		if b.lock != nil {
 			// The process could not use the error: the lock ends with it at the latest.

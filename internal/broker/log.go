@@ -12,13 +12,6 @@ import (
 // output for the users of this program.
 type logAdapter struct{ to *slog.Logger }
 
-func newLogAdapter(to *slog.Logger) logAdapter {
-	if to == nil {
-		to = slog.New(slog.DiscardHandler)
-	}
-	return logAdapter{to: to}
-}
-
 // Logf implements [kfake.Logger].
 func (a logAdapter) Logf(level kfake.LogLevel, format string, args ...any) {
 	l := slog.LevelDebug
