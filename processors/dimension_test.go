@@ -1,41 +1,52 @@
 package processors
 
 import (
-	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
 )
+
+// campaignSpec is a dimension table from the topic campaigns.
+var campaignSpec = tables.DimensionSpec{Name: "campaign", Columns: []codecs.Field{{Name: "id", Type: codecs.String}, {Name: "name", Type: codecs.String}}}
+
+// loadCampaigns loads that table, which must not fail then or later.
+func (r *rig) loadCampaigns() []*tables.Dimension {
+	r.t.Helper()
+	plan := &rules.Plan{Tables: []*rules.Table{{Name: campaignSpec.Name, Topic: "campaigns", Columns: campaignSpec.Columns}}}
+	dims, err := loadDimensions(r.t.Context(), plan, func() (sarama.Client, error) {
+		return sarama.NewClient(r.cluster.ListenAddrs(), testConfig())
+	}, func(err error) { r.t.Error(err) }, r.log)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return dims
+}
+
+// putCampaign writes a row, or a tombstone.
+func (r *rig) putCampaign(key, value string) {
+	r.t.Helper()
+	record := codecs.Record{Topic: "campaigns", Partition: -1, Key: []byte(key), Timestamp: time.Now().UnixMicro()}
+	if value != "" {
+		record.Value = []byte(value)
+	}
+	r.write(record)
+}
 
 func TestDimensionTopicIsReadToItsEndAndFollowed(t *testing.T) {
 	r := newRigWith(t, "campaigns")
-	put := func(key, value string) {
-		record := codecs.Record{Topic: "campaigns", Partition: -1, Key: []byte(key), Timestamp: time.Now().UnixMicro()}
-		if value != "" {
-			record.Value = []byte(value)
-		}
-		r.write(record)
-	}
+	put := r.putCampaign
 	put("c1", `{"id":"c1","name":"one"}`)
 	put("c2", `{"id":"c2","name":"two"}`)
 	put("c3", `not json`)
-	plan := &rules.Plan{Tables: []*rules.Table{{
-		Name: "campaign", Topic: "campaigns",
-		Columns: []codecs.Field{{Name: "id", Type: codecs.String}, {Name: "name", Type: codecs.String}},
-	}}}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	dims, err := loadDimensions(ctx, plan, func() (sarama.Client, error) {
-		return sarama.NewClient(r.cluster.ListenAddrs(), testConfig())
-	}, r.log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dims := r.loadCampaigns()
 	name := func(id string) string { return dims[0].Get(codecs.StringValue(id), 1, 0).Str }
 	if name("c1") != "one" || name("c2") != "two" || name("c3") != "" {
 		t.Errorf("after loading: %q %q %q", name("c1"), name("c2"), name("c3"))
@@ -45,6 +56,94 @@ func TestDimensionTopicIsReadToItsEndAndFollowed(t *testing.T) {
 	r.eventually("the change is seen", func() bool { return name("c1") == "uno" && name("c2") == "" })
 }
 
+// A broker that has nothing to say for a while does not make a table count as read.
+func TestDimensionTopicIsReadToItsEndThoughTheBrokerHesitates(t *testing.T) {
+	r := newRigWith(t, "campaigns")
+	for i := range 3 * testPartitions {
+		r.putCampaign(fmt.Sprint("c", i), fmt.Sprintf(`{"id":"c%d"}`, i))
+	}
+	var first time.Time
+	r.cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		const hesitation = 2 * time.Second
+		if now := time.Now(); first.IsZero() {
+			first = now
+		} else if now.Sub(first) > hesitation {
+			return nil, nil, false
+		}
+		r.cluster.KeepControl()
+		fetch := req.(*kmsg.FetchRequest)
+		resp := fetch.ResponseKind().(*kmsg.FetchResponse)
+		for _, topic := range fetch.Topics {
+			answer := kmsg.NewFetchResponseTopic()
+			answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+			for _, p := range topic.Partitions {
+				empty := kmsg.NewFetchResponseTopicPartition()
+				empty.Partition, empty.HighWatermark, empty.LastStableOffset = p.Partition, 1<<40, 1<<40
+				answer.Partitions = append(answer.Partitions, empty)
+			}
+			resp.Topics = append(resp.Topics, answer)
+		}
+		return resp, nil, true
+	})
+	if got := r.loadCampaigns()[0].Len(); got != 3*testPartitions {
+		t.Errorf("%d rows when the table counts as loaded, want %d", got, 3*testPartitions)
+	}
+}
+
+// A topic that was made anew is read from its start, beside what the old one has said.
+func TestDimensionTopicMadeAnew(t *testing.T) {
+	r := newRigWith(t, "campaigns")
+	for i := range 3 * testPartitions {
+		r.putCampaign(fmt.Sprint("c", i), fmt.Sprintf(`{"id":"c%d"}`, i))
+	}
+	dims := r.loadCampaigns()
+	admin, err := sarama.NewClusterAdmin(r.cluster.ListenAddrs(), testConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if err := admin.DeleteTopic("campaigns"); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.CreateTopic("campaigns", &sarama.TopicDetail{NumPartitions: testPartitions, ReplicationFactor: 1}, false); err != nil {
+		t.Fatal(err)
+	}
+	r.putCampaign("new", `{"id":"new","name":"one"}`)
+	r.eventually("the new topic is read", func() bool { return dims[0].Get(codecs.StringValue("new"), 1, 0).Str == "one" })
+	if got := dims[0].Len(); got != 3*testPartitions+1 {
+		t.Errorf("%d rows, want those of both topics, %d", got, 3*testPartitions+1)
+	}
+}
+
+// A topic that is deleted, and stays away, is an error that names it.
+func TestDimensionTopicDeleted(t *testing.T) {
+	r := newRigWith(t, "campaigns")
+	r.putCampaign("c1", `{"id":"c1"}`)
+	client, err := sarama.NewClient(r.cluster.ListenAddrs(), testConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, testPartitions)
+	f := &follower{
+		topic: "campaigns", table: tables.NewDimension(campaignSpec), client: client, log: r.log,
+		fail: func(err error) { failed <- err }, missing: missing{patience: time.Nanosecond},
+	}
+	if err := f.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sarama.NewClusterAdmin(r.cluster.ListenAddrs(), testConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if err := admin.DeleteTopic("campaigns"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; !isFatal(err) || !strings.Contains(err.Error(), "topic campaigns has not been there") {
+		t.Errorf("got %v, want an error that ends the process and names the topic", err)
+	}
+}
+
 // What another row has replaced is forgotten a week later by the topic's own timestamps, in whichever partition that is told.
 func TestSupersededRowsAreForgottenAfterAWeek(t *testing.T) {
 	r := newRigWith(t, "campaigns")
@@ -52,18 +151,9 @@ func TestSupersededRowsAreForgottenAfterAWeek(t *testing.T) {
 	put := func(key, name string, after time.Duration) {
 		r.write(codecs.Record{Topic: "campaigns", Partition: -1, Key: []byte(key), Value: fmt.Appendf(nil, `{"name":%q}`, name), Timestamp: at.Add(after).UnixMicro()})
 	}
-	plan := &rules.Plan{Tables: []*rules.Table{{
-		Name: "campaign", Topic: "campaigns",
-		Columns: []codecs.Field{{Name: "id", Type: codecs.String}, {Name: "name", Type: codecs.String}},
-	}}}
 	put("c1", "one", 0)
 	put("c1", "uno", time.Hour)
-	dims, err := loadDimensions(t.Context(), plan, func() (sarama.Client, error) {
-		return sarama.NewClient(r.cluster.ListenAddrs(), testConfig())
-	}, r.log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dims := r.loadCampaigns()
 	first := func(id string) string { return dims[0].Get(codecs.StringValue(id), 1, at.UnixMicro()).Str }
 	latest := func(id string) string { return dims[0].Get(codecs.StringValue(id), 1, 0).Str }
 	for i := range 3 * testPartitions { // some in every partition

@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -20,6 +21,8 @@ const (
 // missing watches for topics that are deleted while they are in use. What they held cannot be had again by trying, and
 // trying again for ever would look like a broker that is away.
 type missing struct {
+	patience time.Duration // 0 is missingPatience
+
 	mu    sync.Mutex
 	spans map[string]*span // by topic; "" where the error does not say which
 }
@@ -43,14 +46,15 @@ func (m *missing) note(topic string, err error, now time.Time) error {
 		m.spans[topic] = s
 	}
 	s.last = now
-	if now.Sub(s.since) < missingPatience {
+	patience := cmp.Or(m.patience, missingPatience)
+	if now.Sub(s.since) < patience {
 		return nil
 	}
 	if topic == "" {
 		topic = "that is needed"
 	}
 	return fatalError{fmt.Errorf("topic %s has not been there for %s; if it was deleted, restore it, or see `lookback reset --help` for starting anew: %w",
-		topic, missingPatience, err)}
+		topic, patience, err)}
 }
 
 // Errors passes on what the group reports, and ends the session where an input has been deleted.

@@ -67,8 +67,9 @@ func Run(ctx context.Context, plan *rules.Plan, cfg Config) error {
 
 // serve is Run, for as long as that takes.
 func (r *runtime) serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.fail = cancel
 	var err error
 	if r.instance, err = instanceName(r.plan.Settings, r.plan.App); err != nil {
 		return err
@@ -96,6 +97,7 @@ type runtime struct {
 	cfg      Config
 	log      *slog.Logger
 	config   *sarama.Config
+	fail     func(error)   // ends it
 	client   sarama.Client // for questions; processors have their own
 	admin    sarama.ClusterAdmin
 	instance string           // names this instance in transactional ids
@@ -129,7 +131,7 @@ func (r *runtime) prepare(ctx context.Context) error {
 		following, stop := context.WithCancel(ctx)
 		r.dims, err = loadDimensions(following, r.plan, func() (sarama.Client, error) {
 			return connect(ctx, r.plan.Settings.Brokers, r.config, r.log)
-		}, r.log)
+		}, r.fail, r.log)
 		if err != nil {
 			stop()
 		} else {
@@ -156,7 +158,7 @@ func (r *runtime) retry(ctx context.Context, what string, do func() error) error
 		r.log.Warn(what+" failed, trying again", "error", err, "wait", wait)
 		r.cfg.Stats.enter(fmt.Sprintf("%s failed, trying again: %v", what, err))
 		if !sleep(ctx, wait) {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		if err := r.client.RefreshMetadata(); err != nil {
 			r.log.Debug("refreshing metadata", "error", err)
