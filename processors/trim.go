@@ -6,7 +6,7 @@ import "time"
 const trimInterval = 30 * time.Second
 
 // trim deletes, now and then, what no restart needs: repartition records that are committed, and the changelog's prefix
-// of rows that have expired. It is housekeeping: a failure is tried again at the next time.
+// of rows that have expired. It is housekeeping: a failure is tried again at the next time, but said, as the topics grow.
 func (s *session) trim(now time.Time) {
 	if now.Sub(s.trimmed) < s.p.trimming || s.p.deleteRecords == nil {
 		return
@@ -34,8 +34,8 @@ func (s *session) trim(now time.Time) {
 	}
 	go func() {
 		for topic, offsets := range below {
-			if err := s.p.deleteRecords(topic, offsets); err != nil {
-				s.log.Debug("trimming failed", "topic", topic, "error", err)
+			if err := s.p.deleteRecords(topic, offsets); err != nil && s.ctx.Err() == nil {
+				s.log.Warn("deleting records that nobody needs failed, trying again", "topic", topic, "error", err)
 			}
 		}
 	}()

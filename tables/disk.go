@@ -47,6 +47,7 @@ const (
 var (
 	positionKey = []byte{0, 'p'}
 	versionKey  = []byte{0, 'v'}
+	trimKey     = []byte{0, 't'}
 )
 
 // diskVersion is the version of the format. A store of another one is stale.
@@ -179,8 +180,9 @@ func (d *disk) recall(t *Table) error {
 	}
 	t.position = int64(binary.BigEndian.Uint64(value))
 	d.latest = int64(binary.BigEndian.Uint64(value[8:]))
-	t.trim.put(d.latest)
-	t.trim.commit(t.position)
+	if err := d.recallTrim(t); err != nil {
+		return err
+	}
 	if value, err = d.get(t, codecs.AppendMetaKey(nil)); err != nil || value == nil {
 		return err
 	}
@@ -192,6 +194,23 @@ func (d *disk) recall(t *Table) error {
 		return err
 	}
 	t.meta = m
+	return nil
+}
+
+// recallTrim reads the segments of the changelog that were written down. What has come since is one more, which is due when the
+// last of all rows is.
+func (d *disk) recallTrim(t *Table) error {
+	value, err := d.get(t, trimKey)
+	if err != nil {
+		return err
+	}
+	if value != nil {
+		if err := t.trim.restore(value); err != nil {
+			return d.spoiled(t, "it is corrupt", err)
+		}
+	}
+	t.trim.put(d.latest)
+	t.trim.commit(t.position)
 	return nil
 }
 

@@ -45,6 +45,9 @@ func (t *Table) writeDisk() error {
 	if t.metaDirty {
 		failed = errors.Join(failed, b.Set(codecs.AppendMetaKey(nil), codecs.AppendMeta(nil, &t.meta), nil))
 	}
+	if segments := t.trim.save(); segments != nil {
+		failed = errors.Join(failed, b.Set(trimKey, segments, nil))
+	}
 	if failed != nil {
 		return fmt.Errorf("writing the state store: %w", failed)
 	}

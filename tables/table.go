@@ -154,6 +154,9 @@ func (t *Table) Changes(emit func(key, value []byte)) {
 // Commit says that the changes are in the changelog, which now ends before position. A disk table writes them, and the
 // position, in one batch.
 func (t *Table) Commit(position int64) error {
+	if t.metaDirty {
+		t.trim.meta = t.position
+	}
 	t.position = position
 	t.trim.commit(position)
 	if t.disk != nil {
@@ -223,7 +226,8 @@ func (t *Table) Close() error {
 	return t.disk.close()
 }
 
-// Trimmable returns the changelog offset below which no record is of use any more, 0 where there is none to give up.
+// Trimmable returns the changelog offset below which no record is of use any more, 0 where there is none to give up. The last
+// record that says how far the table has come is always of use.
 func (t *Table) Trimmable() int64 { return t.trim.below(t.meta.Watermark) }
 
 // Load takes one changelog record into the table. A nil value is a tombstone. Records come in the order of their
@@ -260,6 +264,7 @@ func (t *Table) load(entry, value []byte) error {
 			return err
 		}
 		t.meta = m
+		t.trim.meta = t.position
 	case codecs.ChangelogMark:
 		return t.loadMark(key.Key, value)
 	case codecs.ChangelogEntry:
@@ -330,6 +335,7 @@ func (t *Table) loadRow(entry []byte, key codecs.ChangelogKey, value []byte) err
 func (t *Table) Loaded(position int64) error {
 	t.position = max(t.position, position)
 	t.trim.commit(t.position)
+	t.trim.unsaved = saveSegments
 	t.current = History{t: t}
 	if t.loadErr != nil {
 		return t.loadErr
