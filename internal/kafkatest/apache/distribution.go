@@ -16,7 +16,7 @@ import (
 )
 
 // Version is the release of Apache Kafka that runs.
-const Version = "4.1.0"
+const Version = "4.1.2"
 
 // CacheEnv names the directory that holds the jars; without it they are in the user's cache directory.
 const CacheEnv = "LOOKBACK_KAFKA_DIR"
