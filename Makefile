@@ -39,9 +39,10 @@ down: ## stop them and delete their volumes
 
 ##@ Change
 .PHONY: check test race lint fmt vet fuzz bench bench-kafka soak soak-bugs cover clean
-check: lint jars ## what CI runs: lint, then every test with the race detector, on every broker at hand
+check: lint jars ## what CI runs: lint, every test with the race detector on every broker at hand, a short soak
 	@[ -n "$(RACE)" ] || echo "check: no C compiler, so no race detector"
 	go test $(RACE) -count=1 -timeout 18m ./...
+	LOOKBACK_SOAK=1 go test -count=1 -timeout 10m -run TestSoak -v ./soak
 
 test: jars ## every test
 	go test -timeout 10m ./...

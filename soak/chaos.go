@@ -93,6 +93,9 @@ func (r *run) crash(ctx context.Context, rng *rand.Rand) error {
 	return in.begin()
 }
 
+// sessionTimeout is what the rules set.
+const sessionTimeout = 6 * time.Second
+
 // zombie stops a process for longer than its session, and often for longer than its transaction, and lets it go on.
 func (r *run) zombie(ctx context.Context, rng *rand.Rand) error {
 	in, life := r.somebody(rng, nil)
@@ -103,9 +106,13 @@ func (r *run) zombie(ctx context.Context, rng *rand.Rand) error {
 	if err := life.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	asleep := seconds(rng, 7, 25)
-	r.note("zombies", "%s for %s", in.name, asleep)
+	stopped, asleep := time.Now(), seconds(rng, 7, 25)
 	wait(ctx, asleep)
+	kind := "zombies"
+	if asleep = time.Since(stopped); asleep <= sessionTimeout {
+		kind = "stops" // the round has ended before the session did
+	}
+	r.note(kind, "%s for %s", in.name, asleep)
 	return life.signal(syscall.SIGCONT)
 }
 
@@ -185,12 +192,15 @@ func (r *run) damage(ctx context.Context, rng *rand.Rand) error {
 		return nil
 	}
 	defer in.release()
-	end := life.kill
 	if rng.IntN(2) == 0 {
-		end = func() error { return in.stop(life) }
-	}
-	if err := end(); err != nil {
-		return err
+		if err := in.stop(life); err != nil {
+			return err
+		}
+	} else {
+		if err := life.kill(); err != nil {
+			return err
+		}
+		r.note("kill -9", "%s", in.name)
 	}
 	how := damages[rng.IntN(len(damages))]
 	r.note("disks "+how.name, "%s", in.name)

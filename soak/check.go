@@ -153,7 +153,7 @@ func (o *oracle) forget() {
 				continue
 			}
 			for id := range h.converted {
-				o.book(o.accounts[rule][id])
+				o.counts.book(o.accounts[rule][id])
 				delete(o.accounts[rule], id)
 			}
 			delete(o.histories[rule], key)
@@ -162,25 +162,26 @@ func (o *oracle) forget() {
 }
 
 // book counts a conversion that is over.
-func (o *oracle) book(a *account) {
-	o.counts.Conversions++
+func (c *counts) book(a *account) {
+	c.Conversions++
 	if a != nil && a.last.credit > 0 {
-		o.counts.Credits++
+		c.Credits++
 	}
 }
 
-// finish counts the conversions that are not forgotten yet.
-func (o *oracle) finish() counts {
+// all returns what was seen so far, with the conversions that are not forgotten yet.
+func (o *oracle) all() counts {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	all := o.counts
 	for rule := range schemes {
 		for _, h := range o.histories[rule] {
 			for id := range h.converted {
-				o.book(o.accounts[rule][id])
+				all.book(o.accounts[rule][id])
 			}
 		}
 	}
-	return o.counts
+	return all
 }
 
 // found returns how many differences there are so far, and the first ones in words.

@@ -192,7 +192,7 @@ func TestOracleRemembersAKeyForARound(t *testing.T) {
 	if n := play(nil, []*kgo.Record{&late}); n == 0 {
 		t.Error("a row for a conversion that was forgotten is no difference")
 	}
-	if c := o.finish(); c.Conversions != 1 || c.Credits != 1 || c.Corrections != 1 || c.Duplicates != 1 {
+	if c := o.all(); c.Conversions != 1 || c.Credits != 1 || c.Corrections != 1 || c.Duplicates != 1 {
 		t.Errorf("counted %+v", c)
 	}
 }

@@ -24,7 +24,9 @@ var rules []byte
 // config says how long and how hard a soak is.
 type config struct {
 	Seed           uint64
-	For            time.Duration // of load, in rounds
+	For            time.Duration     // of load, in rounds
+	Enough         func(result) bool // whether a soak that has lasted that long has seen enough; nil: it has
+	AtMost         time.Duration     // of load, whatever Enough says
 	Round          time.Duration
 	Rate           int           // events per second
 	Broker         string        // apache or embedded
@@ -79,6 +81,12 @@ func (t *tally) add(kind string) {
 	t.counts[kind]++
 }
 
+func (t *tally) copy() map[string]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.counts)
+}
+
 func (t *tally) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -127,12 +135,23 @@ func soak(ctx context.Context, cfg config, out io.Writer) (res result, err error
 	if err := r.prepare(); err != nil {
 		return res, err
 	}
-	for number := 0; time.Since(r.began) < cfg.For && r.clean(); number++ {
+	for number := 0; r.clean() && r.goesOn(number); number++ {
 		if err := r.round(number); err != nil {
 			return r.result(number), err
 		}
 	}
 	return r.result(r.oracle.round), nil
+}
+
+// goesOn tells whether there is to be another round after so many.
+func (r *run) goesOn(rounds int) bool {
+	switch load := time.Since(r.began); {
+	case load < r.cfg.For:
+		return true
+	case r.cfg.Enough == nil || load >= r.cfg.AtMost:
+		return false
+	}
+	return !r.cfg.Enough(r.result(rounds))
 }
 
 // prepare starts everything.
@@ -199,7 +218,7 @@ func (r *run) prepare() (err error) {
 	// A round of the load's clock is three hours: long enough for windows to end and for histories to expire.
 	step := time.Duration(float64(3*time.Hour) / (r.cfg.Round.Seconds() * float64(r.cfg.Rate)))
 	// Its days are over, so that no timestamp is in the broker's future.
-	rounds := r.cfg.For/r.cfg.Round + 10
+	rounds := max(r.cfg.For, r.cfg.AtMost)/r.cfg.Round + 10
 	r.began = time.Now()
 	r.load = newLoad(r.cfg.Seed, r.began.Add(-24*time.Hour-rounds*3*time.Hour), step)
 	return nil
@@ -353,7 +372,7 @@ func (r *run) troubled() bool {
 }
 
 func (r *run) result(rounds int) result {
-	res := result{counts: r.oracle.finish(), rounds: rounds, harms: r.tally.counts}
+	res := result{counts: r.oracle.all(), rounds: rounds, harms: r.tally.copy()}
 	res.differences, res.explained = r.oracle.found()
 	res.commits, res.aborts = r.outputs.markers()
 	r.mu.Lock()
