@@ -51,7 +51,7 @@ func (b *bulk) add(key, value []byte) error {
 // finish puts everything but what is due into the store.
 func (b *bulk) finish(t *Table) error {
 	d := t.disk
-	out := bulkWriter{dir: b.dir, opts: storeOptions(&t.opts, func(error) {}), format: d.db.TableFormat()}
+	out := bulkWriter{dir: b.dir, opts: storeOptions(&t.opts, func(error) {}, func(error) {}), format: d.db.TableFormat()}
 	out.opts.EnsureDefaults()
 	err := guard(func() error {
 		if err := b.writeRows(t, &out); err != nil {

@@ -37,6 +37,7 @@ type disk struct {
 	record  *manifestRecord
 
 	corrupt atomic.Pointer[error] // what the store has found by itself; nil: nothing
+	refused chan error            // what the disk has refused the store while nobody waited
 }
 
 const (
@@ -68,8 +69,15 @@ var comparer = func() *pebble.Comparer {
 }()
 
 func (t *Table) openDisk() error {
-	d := &disk{record: newManifestRecord(t.opts.Dir)}
-	opts := storeOptions(&t.opts, func(err error) { d.corrupt.CompareAndSwap(nil, &err) })
+	d := &disk{record: newManifestRecord(t.opts.Dir), refused: make(chan error, 1)}
+	corrupt := func(err error) { d.corrupt.CompareAndSwap(nil, &err) }
+	refused := func(err error) {
+		select {
+		case d.refused <- err:
+		default: // the first one is enough
+		}
+	}
+	opts := storeOptions(&t.opts, corrupt, refused)
 	d.record.listen(opts.EventListener)
 	db, err := openFolder(t.opts.Dir, opts, d.record.check)
 	if err != nil {

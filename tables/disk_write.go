@@ -20,7 +20,11 @@ func (t *Table) writeDisk() error {
 		return d.spoiled(t, "it is corrupt", *found)
 	}
 	b := d.db.NewBatch()
-	defer b.Close()
+	defer func() {
+		if d.broken == nil {
+			b.Close()
+		}
+	}()
 	var failed error
 	// The store inserts what comes in its order a good deal faster.
 	slices.SortFunc(t.pending.entries, func(a, b entry) int { return bytes.Compare(t.pending.key(&a), t.pending.key(&b)) })
@@ -68,12 +72,25 @@ func (d *disk) write(t *Table, b *pebble.Batch, sync *pebble.WriteOptions) error
 	if err := errors.Join(d.link(b), b.Set(positionKey, value, nil)); err != nil {
 		return fmt.Errorf("writing the state store: %w", err)
 	}
-	if err := guard(func() error { return b.Commit(sync) }); err != nil {
+	if err := d.commit(b, sync); err != nil {
 		d.broken = &FolderError{Dir: t.opts.Dir, Cause: err}
 		return d.broken
 	}
 	d.closeRows()
 	return nil
+}
+
+// commit is the store's own, but for a disk that refuses what the store writes later: the store would try that again for ever, and
+// let whoever writes wait meanwhile. After an error the batch may still be in use.
+func (d *disk) commit(b *pebble.Batch, sync *pebble.WriteOptions) error {
+	done := make(chan error, 1)
+	go func() { done <- guard(func() error { return b.Commit(sync) }) }()
+	select {
+	case err := <-done:
+		return err
+	case err := <-d.refused:
+		return err
+	}
 }
 
 func (d *disk) loadRow(t *Table, entry, value, key []byte, due, visit int64) error {

@@ -40,7 +40,7 @@ func TestALookFindsEveryKey(t *testing.T) {
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(3, 4))
 	for range 3 {
-		db, err := openFolder(dir, storeOptions(&Options{}, func(err error) { t.Error(err) }), func() error { return nil })
+		db, err := openFolder(dir, storeOptions(&Options{}, func(err error) { t.Error(err) }, func(err error) { t.Error(err) }), func() error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,15 +79,23 @@ func openFolder(dir string, opts *pebble.Options, check func() error) (*pebble.D
 // openError returns what opening a store failed with: a FolderError where the folder is the cause, a StaleError where the files
 // are not what the store has written. What else the system refuses, as too many open files, may pass.
 func openError(dir string, err error) error {
-	for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
-		if errors.Is(err, cause) {
-			return &FolderError{Dir: dir, Cause: err}
-		}
+	if isRefusal(err) {
+		return &FolderError{Dir: dir, Cause: err}
 	}
 	if refused := syscall.Errno(0); errors.As(err, &refused) && refused != syscall.ENOENT {
 		return fmt.Errorf("opening the state store %s: %w", dir, err)
 	}
 	return &StaleError{Dir: dir, Reason: "it is corrupt", Cause: err}
+}
+
+// isRefusal tells errors that say that a folder cannot be used, until somebody sees to it.
+func isRefusal(err error) bool {
+	for _, cause := range []error{fs.ErrPermission, syscall.ENOTDIR, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
 }
 
 // guard calls the store, which panics where its disk fails, and returns that as an error.

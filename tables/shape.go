@@ -3,7 +3,10 @@
 // keep and for how long is given as a Shape, and time comes with the watermark.
 package tables
 
-import "github.com/cockroachdb/pebble/v2"
+import (
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
 
 // Shape says what a table keeps. It is derived from the rules of one key.
 type Shape struct {
@@ -28,6 +31,8 @@ type Options struct {
 	Blocks      *BlockCache // of disk tables' files; nil: a small one of its own
 	Untracked   bool        // no changelog is wanted: Changes yields nothing (files, tests)
 	LargeRows   int         // rows from which a history is indexed instead of scanned; 0: 64
+
+	files vfs.FS // of the disk store; nil: the system's
 }
 
 // BlockCache keeps blocks of files that disk tables have read. Tables share it.

@@ -8,18 +8,28 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable/block"
 )
 
-// storeOptions returns how the store of a table is opened. corrupt is told, in any goroutine, what the store finds corrupt by itself; left
-// alone it would end the process.
+// storeOptions returns how the store of a table is opened. In any goroutine, corrupt is told what the store finds corrupt by itself,
+// which left alone would end the process, and refused what the disk refuses it while nobody waits, which left alone would be tried
+// again for ever.
 //
 // Every event is written once and seldom read: histories that are in use are in memory, and the filter tells of new keys that the
 // store does not have them. So the store is to write little. It lets many files come together before it merges them, which costs a
 // reader a look at the filters of each, and what is going to be merged again it does not compress.
-func storeOptions(o *Options, corrupt func(error)) *pebble.Options {
+func storeOptions(o *Options, corrupt, refused func(error)) *pebble.Options {
+	events := &pebble.EventListener{
+		DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(i.Details) },
+		BackgroundError: func(err error) {
+			if isRefusal(err) {
+				refused(err)
+			}
+		},
+	}
 	opts := &pebble.Options{
 		Comparer:              comparer,
+		FS:                    o.files,
 		Logger:                storeLog{},
 		MemTableSize:          uint64(cmp.Or(o.WriteBytes, defaultWriteBytes)),
-		EventListener:         &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(i.Details) }},
+		EventListener:         events,
 		L0CompactionThreshold: 10,
 		L0StopWritesThreshold: 40,
 		LBaseMaxBytes:         256 << 20,
