@@ -64,6 +64,7 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 				stamp(ev.Time), lag(ev.Time-at), lag(c.stream.MaxSkew))
 		}
 	}
+	stamped := 0
 	for i, s := range c.stream.Slots {
 		if s.Stamp == nil {
 			continue
@@ -73,6 +74,11 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 			key = ev.Fields[s.Stamp.Key]
 		}
 		ev.Fields[i] = c.dims[s.Stamp.Table].Get(key, s.Stamp.Column, r.Origin.Timestamp)
+		stamped += len(ev.Fields[i].Str)
+	}
+	// Room for the event and its row, which without columns of tables is no larger, is what MaxInputBytes leaves.
+	if size := 2*len(r.Value) + stamped; stamped > 0 && size > 2*MaxInputBytes {
+		return codecs.Rejectf(codecs.ReasonTooLarge, "%d bytes, of which %d from tables, more than the limit of %d", size, stamped, 2*MaxInputBytes)
 	}
 	if c.stream.Where == nil {
 		return nil

@@ -53,12 +53,12 @@ func newOutbox(ctx context.Context, client sarama.Client, p *producer.Producer, 
 // it gets the time at which it is sent. It is safe for concurrent use; errors show at the next Flush or Commit.
 //
 // A record larger than brokers accept becomes a reject without key and value, whose headers name what it stood for: one
-// oversized row must not stop a partition. A changelog record cannot be given up like that and is an error; rows are
-// smaller than their input, which MaxInputBytes bounds.
+// oversized row must not stop a partition. A changelog record cannot be given up like that and is a fatal error; the cleansing
+// bounds what a row can take.
 func (o *outbox) Add(r codecs.Record) {
 	if size := recordSize(&r); size > maxRecordBytes {
 		if r.Topic == o.tracked {
-			o.fail(fmt.Errorf("changelog record of %d bytes for %s/%d: at most %d are accepted", size, r.Topic, r.Partition, maxRecordBytes))
+			o.fail(fatalError{fmt.Errorf("changelog record of %d bytes for %s/%d: at most %d are accepted", size, r.Topic, r.Partition, maxRecordBytes)})
 			return
 		}
 		if r.Topic != o.rejected {
@@ -85,10 +85,14 @@ func (o *outbox) Commit(ctx context.Context, offsets producer.Offsets) error {
 	return lasting(o.producer.Commit(ctx, offsets))
 }
 
-// lasting makes the error of a topic that does not exist a fatal one: the producer has waited for the topic to appear.
+// lasting makes errors fatal that the next attempt would get again: of a topic that does not exist, for which the producer has
+// waited, and of one that takes smaller records than it did at the start.
 func lasting(err error) error {
-	if errors.Is(err, sarama.ErrUnknownTopicOrPartition) {
+	switch {
+	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
 		return fatalError{err}
+	case errors.Is(err, sarama.ErrMessageSizeTooLarge), errors.Is(err, sarama.ErrMessageSetSizeTooLarge):
+		return fatalError{fmt.Errorf("%w; raise max.message.bytes of that topic", err)}
 	}
 	return err
 }

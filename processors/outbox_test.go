@@ -129,8 +129,20 @@ func TestOutboxReplacesWhatNoBrokerTakes(t *testing.T) {
 		t.Errorf("stand-ins by reason, with offsets: %v", reasons)
 	}
 	box.Add(codecs.Record{Topic: testChangelog, Partition: 0, Value: huge})
-	if err := box.Flush(context.Background()); err == nil || !strings.Contains(err.Error(), testChangelog) {
-		t.Errorf("a changelog record that no broker takes: %v", err)
+	if err := box.Flush(context.Background()); !isFatal(err) || !strings.Contains(err.Error(), testChangelog) {
+		t.Errorf("a changelog record that no broker takes: %v, want an error that ends the process", err)
+	}
+}
+
+// A topic that takes less than it did at the start would take no more at the next attempt.
+func TestTopicThatTakesSmallerRecords(t *testing.T) {
+	r := newRig(t)
+	r.failProduce(testOutput, kerr.MessageTooLarge.Code, func() bool { return true })
+	r.produce(0, 1)
+	run := r.start("")
+	<-run.done // it ends by itself
+	if err := run.stop(); !isFatal(err) || !strings.Contains(err.Error(), "raise max.message.bytes") || !strings.Contains(err.Error(), testOutput) {
+		t.Errorf("got %v, want an error that names the topic and says what to do", err)
 	}
 }
 
