@@ -1,14 +1,18 @@
 package processors
 
 import (
+	"context"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
@@ -103,6 +107,91 @@ func TestADamagedStoreIsRestored(t *testing.T) {
 				t.Errorf("%d rows in the tables, want %d", len(run.log.restored), n)
 			}
 			r.wantAll(n + 100)
+		})
+	}
+}
+
+// records collects what is logged.
+type records struct {
+	slog.Handler
+	mu   sync.Mutex
+	said []string
+}
+
+func (r *records) Handle(_ context.Context, record slog.Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text := record.Message
+	record.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	r.said = append(r.said, text)
+	return nil
+}
+
+func (r *records) Enabled(context.Context, slog.Level) bool { return true }
+
+func (r *records) WithAttrs([]slog.Attr) slog.Handler { return r }
+
+func (r *records) count(part string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, text := range r.said {
+		if strings.Contains(text, part) {
+			n++
+		}
+	}
+	return n
+}
+
+// A store that has seen more than its changelog has is not believed, and somebody is told.
+func TestAStoreThatIsAheadIsRestored(t *testing.T) {
+	dir := t.TempDir()
+	for _, n := range []int{1000, 100} { // each with topics of its own, and the same store
+		r := newRig(t)
+		r.transactional = testGroup + ".test"
+		r.produce(0, n)
+		log := &records{Handler: slog.DiscardHandler}
+		run := r.start(dir, func(p *processor) { p.log = slog.New(log) })
+		r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == n })
+		if err := run.stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.wantAll(n)
+		r.wantTable(n)
+		want := 0
+		if n == 100 {
+			want = testPartitions
+			if got := len(run.log.restored); got != 0 {
+				t.Errorf("%d rows of another changelog were in the tables", got)
+			}
+		}
+		if got := log.count("local state is discarded and restored from the changelog"); got != want {
+			t.Errorf("%d partitions were said to be discarded, want %d", got, want)
+		}
+	}
+}
+
+// A row that nobody can read is an error that says where, at this start and at the next one.
+func TestAChangelogThatCannotBeRead(t *testing.T) {
+	for name, dir := range map[string]string{"memory": "", "disk": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.transactional = testGroup + ".test"
+			r.produce(0, 100)
+			run := r.start("")
+			r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == 100 })
+			if err := run.stop(); err != nil {
+				t.Fatal(err)
+			}
+			key := codecs.AppendEntryKey(nil, echoKey, 0, codecs.AppendValue(nil, codecs.StringValue("bad")))
+			r.write(codecs.Record{Topic: testChangelog, Partition: 1, Key: key, Value: []byte{255, 1, 2}})
+			for range 2 {
+				run = r.start(dir)
+				<-run.done // it ends by itself
+				if err := run.stop(); !isFatal(err) || !strings.Contains(err.Error(), testChangelog+"/1") || !strings.Contains(err.Error(), "cannot be read") {
+					t.Errorf("got %v, want an error that names the partition", err)
+				}
+			}
 		})
 	}
 }

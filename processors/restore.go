@@ -34,7 +34,7 @@ func (s *session) restore(partition int32) error {
 			if err == nil || s.ctx.Err() != nil {
 				return
 			}
-			if layout := (*tables.LayoutError)(nil); isFatal(err) || errors.As(err, &layout) {
+			if isFatal(err) || unreadable(err) {
 				s.fail(fatalError{fmt.Errorf("restore table %s/%d: %w", s.p.changelog, partition, err)})
 				return
 			}
@@ -75,7 +75,7 @@ func (s *session) restoreOnce(st *store) error {
 	if s.p.memory.histories > 0 {
 		st.table.SetCacheBytes(s.p.memory.share(len(s.stores)))
 	}
-	if err := st.table.Loaded(st.barrier + 1); err != nil {
+	if err := st.failed(st.table.Loaded(st.barrier + 1)); err != nil {
 		return err
 	}
 	if err := s.skipVersions(st); err != nil {
@@ -120,6 +120,8 @@ func (s *session) load(st *store, from int64) error {
 		})
 		next := behind(part.block, part.from)
 		switch {
+		case errors.Is(st.failed(failed), errRebuild):
+			return st.failed(failed)
 		case failed != nil:
 			return fatalError{failed} // reading it again would find the same
 		case s.ctx.Err() != nil:
@@ -159,6 +161,12 @@ func (s *session) noteReady() {
 		s.log.Info("all partitions restored", "partitions", len(s.stores))
 		s.p.ready()
 	}
+}
+
+// unreadable tells errors that say that a changelog is not for these rules, or damaged.
+func unreadable(err error) bool {
+	layout, row := (*tables.LayoutError)(nil), (*tables.RowError)(nil)
+	return errors.As(err, &layout) || errors.As(err, &row)
 }
 
 // closeConsumer closes a partition consumer and reads what it still has, without which it would not end.

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-
-	"github.com/seed-2058fbc3/lookback/tables"
 )
 
 // standbys keep copies of tables that are in service with other members: each follows its changelog, so that a takeover has
@@ -121,7 +119,7 @@ func (s *standbys) keep(ctx context.Context, f *standby) {
 		if ctx.Err() != nil {
 			return
 		}
-		if layout := (*tables.LayoutError)(nil); isFatal(err) || errors.As(err, &layout) {
+		if isFatal(err) || unreadable(err) {
 			log.Error("standby given up", "error", err)
 			return
 		}
@@ -181,11 +179,14 @@ func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 			failed = st.table.Load(r.Key, r.Value, r.Offset)
 			return failed == nil && ctx.Err() == nil
 		})
-		if failed != nil {
+		switch {
+		case errors.Is(st.failed(failed), errRebuild):
+			return st.failed(failed)
+		case failed != nil:
 			return fatalError{failed} // reading it again would find the same
 		}
 		if next >= newest && ctx.Err() == nil {
-			if err := st.table.Settle(next); err != nil {
+			if err := st.failed(st.table.Settle(next)); err != nil {
 				return err
 			}
 		}

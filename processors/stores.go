@@ -95,6 +95,14 @@ func (st *store) open() error {
 	return nil
 }
 
+// failed returns what an error of the table calls for: errRebuild where its disk was found to be of no use.
+func (st *store) failed(err error) error {
+	if stale := st.table.Stale(); err != nil && stale != nil {
+		return fmt.Errorf("%w: %w", errRebuild, stale)
+	}
+	return err
+}
+
 // rebuild makes the table empty, so that it is restored from the start of its changelog.
 func (st *store) rebuild() error {
 	if err := st.close(); err != nil {

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -67,4 +68,23 @@ func TestAPanicOfTheStoreIsAnError(t *testing.T) {
 	}()
 	var none []int
 	_ = guard(func() error { none[len(none)] = 1; return nil })
+}
+
+// A store that another version of the program wrote is of no use, whichever is the newer one.
+func TestStoreOfAnotherFormat(t *testing.T) {
+	for _, version := range []byte{diskVersion - 1, diskVersion + 1} {
+		dir := t.TempDir()
+		table := mustOpen(t, testShape, Options{Dir: dir})
+		if err := table.disk.db.Set(versionKey, []byte{version}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := table.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(testShape, Options{Dir: dir})
+		want := fmt.Sprintf("it has format %d, this version of the program has %d", version, diskVersion)
+		if stale := (*StaleError)(nil); !errors.As(err, &stale) || stale.Reason != want {
+			t.Errorf("got %v, want an error that says that %s", err, want)
+		}
+	}
 }

@@ -243,7 +243,7 @@ func (t *Table) Load(key, value []byte, offset int64) error {
 	if offset%1024 == 0 {
 		t.trim.commit(t.position)
 	}
-	if t.disk != nil {
+	if t.disk != nil && t.loadErr == nil { // else the next start would go on behind the row
 		return t.disk.loaded(t)
 	}
 	return nil
@@ -310,7 +310,7 @@ func (t *Table) loadRow(entry []byte, key codecs.ChangelogKey, value []byte) err
 	if err != nil {
 		// The meta record, which says that other rules wrote the rows, comes behind them: wait for it.
 		if t.loadErr == nil {
-			t.loadErr = err
+			t.loadErr = &RowError{err}
 		}
 		return nil
 	}
@@ -364,6 +364,12 @@ func (t *Table) Settle(position int64) error {
 	}
 	return t.Commit(t.position)
 }
+
+// RowError says that the changelog has a row which cannot be read. Loading it again would find the same.
+type RowError struct{ cause error }
+
+func (e *RowError) Error() string { return "a row of the changelog cannot be read: " + e.cause.Error() }
+func (e *RowError) Unwrap() error { return e.cause }
 
 // LayoutError says that a table was written under rules that keep other fields.
 type LayoutError struct{ Table, Rules string }
