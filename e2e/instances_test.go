@@ -38,8 +38,8 @@ func TestInstancesJoinAndLeave(t *testing.T) {
 		r.settle(plan)
 		second.stop()
 		third.stop()
-		t.Logf("%d deltas came more than once", r.wantNet(plan, recount(plan, inputs, nil)))
-		r.wantRejects(app, inputs, false)
+		r.wantOnce(plan, recount(plan, inputs, nil))
+		r.wantRejects(app, inputs)
 		r.wantNoneLate(app)
 	})
 }

@@ -52,8 +52,8 @@ var reasons = map[gen.Kind]string{
 }
 
 // wantRejects checks that each broken input, and nothing else, went to the rejected topic as it came, and why; each exactly
-// once, unless records may have been read twice.
-func (r *rig) wantRejects(app string, inputs []input, once bool) {
+// once.
+func (r *rig) wantRejects(app string, inputs []input) {
 	r.t.Helper()
 	broken := map[place]*input{}
 	for i := range inputs {
@@ -72,7 +72,7 @@ func (r *rig) wantRejects(app string, inputs []input, once bool) {
 		case in == nil:
 			complain("%v was rejected (%v) and is not broken", f.origin, f.headers)
 			continue
-		case once && seen[f.origin]:
+		case seen[f.origin]:
 			complain("%v was rejected twice", f.origin)
 		case f.headers[codecs.HeaderException] != reasons[in.kind]:
 			complain("%v, a record of kind %s, was rejected as %v", f.origin, in.kind, f.headers)

@@ -68,7 +68,7 @@ func TestReprocessedIntervalEqualsBatch(t *testing.T) {
 					}
 					r.settle(plan)
 					i.stop()
-					r.wantNet(plan, recount(plan, inputs, nil))
+					r.wantOnce(plan, recount(plan, inputs, nil))
 					r.wantNothingOf(app + ".replay-")
 					command(t, binary, args...).want(t, 1, "is not empty")
 				})

@@ -37,8 +37,8 @@ func TestRestartsChangeNothing(t *testing.T) {
 				i := r.startReady(plan, app)
 				r.settle(plan)
 				i.stop()
-				t.Logf("%d deltas came more than once", r.wantNet(plan, recount(plan, inputs, nil)))
-				r.wantRejects(app, inputs, false)
+				r.wantOnce(plan, recount(plan, inputs, nil))
+				r.wantRejects(app, inputs)
 				r.wantNoneLate(app)
 			})
 		}

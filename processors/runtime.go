@@ -26,9 +26,9 @@ import (
 
 const (
 	// commitGrace is how long the commit that is under way when a session ends may take to finish.
-	commitGrace = 2 * time.Second
+	commitGrace = 1500 * time.Millisecond
 	// stopGrace is how long everything may take to end: that commit, leaving the groups, closing the tables.
-	stopGrace = commitGrace + time.Second
+	stopGrace = commitGrace + 500*time.Millisecond
 )
 
 // Run processes a plan until ctx ends, which is no error: the commit that is under way is finished and the consumer groups
