@@ -150,8 +150,9 @@ func (r *run) replace(ctx context.Context, rng *rand.Rand) error {
 	}
 }
 
-// fencePatience is how long a process may take to learn that it was replaced: some heartbeats, and a commit.
-const fencePatience = 30 * time.Second
+// fencePatience is how long a process may take to learn that it was replaced: some heartbeats, and a commit, with a broker that may be
+// away meanwhile.
+const fencePatience = 2 * time.Minute
 
 func (r *run) restart(ctx context.Context, rng *rand.Rand) error {
 	in, life := r.somebody(rng, nil)
@@ -218,6 +219,24 @@ func (r *run) crashBroker(ctx context.Context, rng *rand.Rand) error {
 	defer r.brokerBusy.Unlock()
 	r.note("broker kill -9", "")
 	return r.cluster.crash(ctx, seconds(rng, 0, 12))
+}
+
+// nurse starts a broker anew that is sick, until ctx ends. Whatever it has forgotten, the app may wait for it but not go wrong.
+func (r *run) nurse(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, time.Second)
+		if !r.cluster.sick() {
+			continue
+		}
+		r.brokerBusy.Lock()
+		if r.cluster.sick() {
+			r.note("broker kill -9 of one that had forgotten its groups", "")
+			if err := r.cluster.crash(ctx, 0); err != nil && ctx.Err() == nil {
+				r.problem("%v", err)
+			}
+		}
+		r.brokerBusy.Unlock()
+	}
 }
 
 // Places of a commit at which a process can die, in their order.

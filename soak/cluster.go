@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type cluster interface {
 	addr() string
 	// crash kills the broker, waits, and starts it again on its data.
 	crash(ctx context.Context, down time.Duration) error
+	// sick tells whether the broker, since its start, has found out that it does not know what it should.
+	sick() bool
 	close()
 }
 
@@ -53,6 +56,7 @@ type embedded struct{ *broker.Broker }
 
 func (e embedded) addr() string                               { return e.Addr() }
 func (e embedded) crash(context.Context, time.Duration) error { return errors.ErrUnsupported }
+func (e embedded) sick() bool                                 { return false }
 func (e embedded) close()                                     { e.Close() }
 
 // kafka is an Apache Kafka that keeps its port and data over restarts.
@@ -82,6 +86,13 @@ func (k *kafka) crash(ctx context.Context, down time.Duration) error {
 	}
 	k.server = server
 	return nil
+}
+
+// sick looks for coordinators that have loaded nothing of a log that is there, as they do now and then after kill -9. They notice
+// when they write to it, and load it again, often with the same result, until the broker is started anew.
+func (k *kafka) sick() bool {
+	log, err := os.ReadFile(filepath.Join(k.options.Dir, "kafka.log"))
+	return err == nil && bytes.Contains(log, []byte("is out of sync with the underlying log"))
 }
 
 // keepLog sets the broker's log aside, which the next start writes anew.

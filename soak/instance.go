@@ -210,8 +210,8 @@ func (in *instance) hasRival() bool {
 	return in.rival
 }
 
-// patience is how long an instance may take to stop before that is a problem. It promises two seconds, three where no broker
-// answers; the rest is for a machine that is busy.
+// patience is how long an instance may take to stop before that is a problem. It promises two seconds, whether a broker
+// answers or not; the rest is for a machine that is busy.
 const patience = 10 * time.Second
 
 // stop tells the process to end and waits for it.

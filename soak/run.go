@@ -66,6 +66,18 @@ type run struct {
 	problems int
 }
 
+// turns lets one goroutine write at a time.
+type turns struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (w *turns) Write(text []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.to.Write(text)
+}
+
 // tally counts what was done, by kind.
 type tally struct {
 	mu     sync.Mutex
@@ -130,11 +142,16 @@ func soak(ctx context.Context, cfg config, out io.Writer) (res result, err error
 	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	out = &turns{to: out}
 	r := &run{cfg: cfg, out: out, ctx: ctx, dir: dir, oracle: newOracle(), rng: rand.New(rand.NewPCG(cfg.Seed, 2))}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.prepare(); err != nil {
 		return res, err
 	}
+	var nursing sync.WaitGroup
+	nursing.Go(func() { r.nurse(ctx) })
+	defer nursing.Wait()
+	defer cancel()
 	for number := 0; r.clean() && r.goesOn(number); number++ {
 		if err := r.round(number); err != nil {
 			return r.result(number), err
