@@ -83,6 +83,7 @@ type diskKeys struct {
 	known *filter // what the last look has found; nil: none has ended
 	since *filter // keys written since that look began
 	look  *look   // under way; nil: none
+	left  int     // keys that have left the store since that look began
 }
 
 // look collects the keys of a store as it was when it began.
@@ -92,7 +93,7 @@ type look struct {
 	stop  func() // ends it, and waits for that
 }
 
-// staleKeys is from how many keys a filter is worth being made anew.
+// staleKeys is from how many keys that have left the store a filter is worth being made anew.
 const staleKeys = 1 << 20
 
 // begin prepares the filter of a store that has just been opened.
@@ -108,6 +109,7 @@ func (k *diskKeys) begin(db *pebble.DB, empty bool) {
 // begun begins a look.
 func (k *diskKeys) begun(db *pebble.DB) {
 	snapshot, stop := db.NewSnapshot(), make(chan struct{})
+	k.left = 0
 	l := &look{since: &filter{}, found: make(chan *filter, 1)}
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -177,7 +179,8 @@ func (k *diskKeys) settle(db *pebble.DB) {
 		}
 		return
 	}
-	if k.known != nil && k.since.keys() > staleKeys+2*k.known.keys() {
+	// A look reads the whole store, so it is not begun because the store has grown.
+	if k.known != nil && k.left > staleKeys && 2*k.left > k.known.keys()+k.since.keys() {
 		k.begun(db)
 	}
 }

@@ -183,6 +183,9 @@ func (t *Table) Commit(position int64) error {
 			h.key, h.hash = blockKey(b), hash
 			h.attach(addr, b)
 			if h.addr != 0 && h.Len() == 0 {
+				if t.disk != nil {
+					t.disk.keys.left++
+				}
 				h.forget()
 				p = part.probe(hash) // entries have moved
 			}
