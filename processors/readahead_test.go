@@ -74,7 +74,7 @@ func TestReadingAhead(t *testing.T) {
 		fails(topic+".missing", 0, nil)
 
 		ended, end := context.WithCancel(ctx)
-		ahead := newReadAhead(ended, client, topic, 0, last+1, 1)
+		ahead := newReadAhead(ended, client, topic, 0, last+2, 1) // behind the marker of the last transaction, too
 		end()
 		if part, ok := <-ahead.blocks; ok {
 			t.Errorf("behind the end was read: %+v", part)
