@@ -97,17 +97,11 @@ func TestDimensionTopicMadeAnew(t *testing.T) {
 		r.putCampaign(fmt.Sprint("c", i), fmt.Sprintf(`{"id":"c%d"}`, i))
 	}
 	dims := r.loadCampaigns()
-	admin, err := sarama.NewClusterAdmin(r.cluster.ListenAddrs(), testConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close()
+	admin := r.admin()
 	if err := admin.DeleteTopic("campaigns"); err != nil {
 		t.Fatal(err)
 	}
-	if err := admin.CreateTopic("campaigns", &sarama.TopicDetail{NumPartitions: testPartitions, ReplicationFactor: 1}, false); err != nil {
-		t.Fatal(err)
-	}
+	r.createTopic(admin, "campaigns", testPartitions, nil)
 	r.putCampaign("new", `{"id":"new","name":"one"}`)
 	r.eventually("the new topic is read", func() bool { return dims[0].Get(codecs.StringValue("new"), 1, 0).Str == "one" })
 	if got := dims[0].Len(); got != 3*testPartitions+1 {
@@ -131,12 +125,7 @@ func TestDimensionTopicDeleted(t *testing.T) {
 	if err := f.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	admin, err := sarama.NewClusterAdmin(r.cluster.ListenAddrs(), testConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close()
-	if err := admin.DeleteTopic("campaigns"); err != nil {
+	if err := r.admin().DeleteTopic("campaigns"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-failed; !isFatal(err) || !strings.Contains(err.Error(), "topic campaigns has not been there") {

@@ -227,6 +227,16 @@ func (r *rig) start(dir string, options ...func(*processor)) *running {
 	return run
 }
 
+// wantHandledOnce checks that a processor that has stopped was given no record twice.
+func (run *running) wantHandledOnce() {
+	run.rig.t.Helper()
+	for v, times := range run.log.handled {
+		if times != 1 {
+			run.rig.t.Fatalf("record %s was handled %d times", v, times)
+		}
+	}
+}
+
 // wantAll checks that every value from 0 to n-1 stands in the output.
 func (r *rig) wantAll(n int) {
 	r.t.Helper()

@@ -36,11 +36,7 @@ func TestOffsetsThatTheBrokersHaveLostAreWaitedFor(t *testing.T) {
 		if err := run.stop(); err != nil {
 			t.Fatal(err)
 		}
-		for v, times := range run.log.handled {
-			if times != 1 {
-				t.Fatalf("record %s was handled %d times", v, times)
-			}
-		}
+		run.wantHandledOnce()
 		r.wantAll(2 * n)
 		r.wantTable(2 * n)
 	})

@@ -120,10 +120,8 @@ func (s *session) load(st *store, from int64) error {
 		})
 		next := behind(part.block, part.from)
 		switch {
-		case errors.Is(st.failed(failed), errRebuild):
-			return st.failed(failed)
 		case failed != nil:
-			return fatalError{failed} // reading it again would find the same
+			return st.failed(fatalError{failed}) // reading it again would find the same
 		case s.ctx.Err() != nil:
 			return s.ctx.Err()
 		case next > st.barrier:

@@ -179,11 +179,8 @@ func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 			failed = st.table.Load(r.Key, r.Value, r.Offset)
 			return failed == nil && ctx.Err() == nil
 		})
-		switch {
-		case errors.Is(st.failed(failed), errRebuild):
-			return st.failed(failed)
-		case failed != nil:
-			return fatalError{failed} // reading it again would find the same
+		if failed != nil {
+			return st.failed(fatalError{failed}) // reading it again would find the same
 		}
 		if next >= newest && ctx.Err() == nil {
 			if err := st.failed(st.table.Settle(next)); err != nil {

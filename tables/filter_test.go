@@ -33,6 +33,30 @@ func TestTheFilterKnowsEveryKeyAndFewOthers(t *testing.T) {
 	}
 }
 
+// However many keys come, the store is not read again for them; it is when most of them have left.
+func TestALookIsBegunWhenKeysHaveLeft(t *testing.T) {
+	db, err := openFolder(t.TempDir(), storeOptions(&Options{}, func(err error) { t.Error(err) }, func(err error) { t.Error(err) }), func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var k diskKeys
+	k.begin(db, true)
+	defer k.end()
+	for hash := range uint32(3 * staleKeys) {
+		k.wrote(hash * 0x9E3779B9)
+	}
+	k.settle(db)
+	if k.look != nil {
+		t.Fatal("the store is read again though it has only grown")
+	}
+	k.left = 2 * staleKeys
+	k.settle(db)
+	if k.look == nil {
+		t.Error("the store is not read again though most of its keys have left")
+	}
+}
+
 // A store that is opened again knows its keys from a look at it; those written while it looks, and before it began, are
 // known throughout.
 func TestALookFindsEveryKey(t *testing.T) {
