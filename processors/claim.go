@@ -24,6 +24,7 @@ type claim struct {
 	committed int64        // offset last committed in this session; belongs to the committer
 	handled   int64        // records since the last commit; of the callbacks and, when they are at rest, the committer
 	metadata  string       // committed with the offset
+	pressing  bool         // the metadata is to be committed although the offset has not moved
 
 	attached atomic.Bool // the embedded claim is there
 }

@@ -27,6 +27,7 @@ type intake struct {
 	app      string
 	settings rules.Settings
 	endOf    func(topic string, partition int32) (int64, error)
+	skew     int64 // how far a source's time can be ahead of the clock
 
 	safe []codecs.Source // sources as of the last commit: all events up to there are in the repartition topics
 	sent []codecs.Source // as last told
@@ -66,6 +67,9 @@ func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*table
 		settings: plan.Settings,
 		endOf:    s.endOf,
 	}
+	for _, other := range plan.Streams {
+		w.skew = max(w.skew, other.MaxSkew)
+	}
 	var sources []*source
 	now := time.Now()
 	for _, n := range s.assigned() {
@@ -73,7 +77,7 @@ func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*table
 		sources = append(sources, src)
 		w.lanes[n] = &intakeLane{cleaner: newCleanser(plan, stream, dims), source: src, tally: stats.tally()}
 	}
-	return w, recallTimes(s.ctx, s.p.client, s.p.name, stream.Topic, sources)
+	return w, recallTimes(s.ctx, s.p.client, s.p.name, stream.Topic, sources, w.latest(now))
 }
 
 func (w *intake) open(partition int32, _ *tables.Table) error { return nil }
@@ -125,14 +129,22 @@ func (w *intake) reject(in *input, raw *Raw, reject *codecs.Reject) {
 }
 
 // mayBeLate tells whether an event could be late when it reaches its key: only then do its original bytes travel with it.
-// The watermark is at most what this source has shown, less the disorder, as long as the source holds it back at all.
+// The watermark is at most what this source has shown, less the disorder, as long as the source holds it back; while the
+// source was idle it can have come as far as the others.
 func (w *intake) mayBeLate(src *source, t, timestamp int64) bool {
 	if src.idle {
 		return true
 	}
-	latest := max(src.time, timestamp)
-	return latest != noTime && t < latest-w.stream.Disorder-w.stream.Lateness
+	watermark := src.held
+	if latest := max(src.time, timestamp); latest != noTime {
+		watermark = max(watermark, latest-w.stream.Disorder)
+	}
+	return watermark != noTime && t < watermark-w.stream.Lateness
 }
+
+// latest is how far a watermark can have come at a time of the clock: no source's time is further ahead of the timestamp
+// of its record than the skew allows.
+func (w *intake) latest(now time.Time) int64 { return now.UnixMicro() + w.skew }
 
 // tick tells the keys how far the sources have come. What is told is the state of the last commit: its events are
 // acknowledged, so no watermark overtakes an event that has to be sent again.
@@ -144,7 +156,12 @@ func (w *intake) tick(now time.Time) error {
 		}
 		idle := l.source.idle
 		l.source.settle(now, w.settings.IdleTimeout, w.endOf)
-		l.source.claim.metadata = l.source.metadata()
+		if idle || l.source.idle {
+			l.source.held = w.latest(now)
+		}
+		c := l.source.claim
+		c.metadata = l.source.metadata()
+		c.pressing = c.pressing || l.source.idle && !idle
 		woke = woke || idle && !l.source.idle
 	}
 	for i, src := range w.safe {
@@ -181,22 +198,23 @@ func originOf(in *input) codecs.Origin {
 	return codecs.Origin{Topic: in.Topic, Partition: in.Partition, Offset: in.Offset, Timestamp: in.Timestamp}
 }
 
-// recallTimes gives the sources of one topic the times that were committed with their offsets. It waits for transactions of
+// recallTimes gives the sources of one topic the progress that was committed with their offsets; latest is how far a
+// watermark can have come by now. It waits for transactions of
 // the group that are open, whose offsets the session's claims will begin at.
-func recallTimes(ctx context.Context, client sarama.Client, group, topic string, sources []*source) error {
+func recallTimes(ctx context.Context, client sarama.Client, group, topic string, sources []*source, latest int64) error {
 	if len(sources) == 0 {
 		return nil
 	}
 	var delay backoff
 	for {
-		err := fetchTimes(client, group, topic, sources)
+		err := fetchTimes(client, group, topic, sources, latest)
 		if !errors.Is(err, sarama.ErrUnstableOffsetCommit) || !sleep(ctx, delay.next()) {
 			return err
 		}
 	}
 }
 
-func fetchTimes(client sarama.Client, group, topic string, sources []*source) error {
+func fetchTimes(client sarama.Client, group, topic string, sources []*source, latest int64) error {
 	var partitions []int32
 	for _, src := range sources {
 		partitions = append(partitions, src.id.partition)
@@ -223,7 +241,7 @@ func fetchTimes(client sarama.Client, group, topic string, sources []*source) er
 		if block.Err != sarama.ErrNoError {
 			return fmt.Errorf("read committed time of %s/%d: %w", topic, src.id.partition, block.Err)
 		}
-		src.recall(block.Metadata)
+		src.recall(block.Metadata, latest)
 	}
 	return nil
 }

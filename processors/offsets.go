@@ -10,7 +10,7 @@ import (
 	"github.com/seed-2058fbc3/lookback/processors/producer"
 )
 
-// moved returns the positions of the claims that have moved since the last commit.
+// moved returns the positions of the claims that have moved since the last commit, or whose metadata has to be committed.
 func (s *session) moved() []producer.Position {
 	var moved []producer.Position
 	for _, claims := range s.claims {
@@ -18,8 +18,8 @@ func (s *session) moved() []producer.Position {
 			if c == nil {
 				continue
 			}
-			if next := c.next.Load(); next > c.committed {
-				moved = append(moved, producer.Position{Topic: c.topic, Partition: c.partition, Offset: next, Metadata: c.metadata})
+			if position := c.position(); c.next.Load() > c.committed || c.pressing && position >= 0 {
+				moved = append(moved, producer.Position{Topic: c.topic, Partition: c.partition, Offset: position, Metadata: c.metadata})
 			}
 		}
 	}
@@ -52,7 +52,8 @@ func (s *session) owned() (*producer.Position, error) {
 // noteCommitted remembers what was committed.
 func (s *session) noteCommitted(positions []producer.Position) {
 	for _, p := range positions {
-		s.claim(p.Topic, p.Partition).committed = p.Offset
+		c := s.claim(p.Topic, p.Partition)
+		c.committed, c.pressing = p.Offset, false
 		s.p.offsets.note(p.Topic, p.Partition, p.Offset)
 	}
 }

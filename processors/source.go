@@ -2,6 +2,7 @@ package processors
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
@@ -15,6 +16,7 @@ type source struct {
 	id    sourceID
 	claim *claim
 	idle  bool
+	held  int64 // how far the watermark can have come while the source was idle and did not hold it back; noTime: it always did
 
 	seen    int64     // position at the last settle
 	quiet   time.Time // since when the position has not moved, or when its end was last looked up
@@ -30,7 +32,7 @@ type ending struct {
 }
 
 func newSource(id sourceID, c *claim, now time.Time) *source {
-	return &source{progress: progress{noTime}, id: id, claim: c, seen: -3, quiet: now, lastEnd: -1, answer: make(chan ending, 1)}
+	return &source{progress: progress{noTime}, id: id, claim: c, held: noTime, seen: -3, quiet: now, lastEnd: -1, answer: make(chan ending, 1)}
 }
 
 // progress is how far event time has come in one input.
@@ -98,23 +100,43 @@ func (s *source) state() codecs.Source {
 	return codecs.Source{Stream: s.id.stream, Partition: s.id.partition, Time: s.time, Idle: s.idle}
 }
 
-// A source's time is committed as the metadata of its offset, so that it survives a restart exactly as far as its records
-// are not read again.
-const metadataPrefix = "lookback:"
+// A source's progress is committed as the metadata of its offset, so that it survives a restart exactly as far as its
+// records are not read again: its time, and after another colon what is in held, or that the source is idle.
+const (
+	metadataPrefix = "lookback:"
+	metadataIdle   = "idle"
+)
 
 func (s *source) metadata() string {
-	if s.time == noTime {
+	text := metadataPrefix
+	if s.time != noTime {
+		text += strconv.FormatInt(s.time, 10)
+	}
+	switch {
+	case s.idle:
+		return text + ":" + metadataIdle
+	case s.held > s.time:
+		return text + ":" + strconv.FormatInt(s.held, 10)
+	case s.time == noTime:
 		return ""
 	}
-	return metadataPrefix + strconv.FormatInt(s.time, 10)
+	return text
 }
 
-// recall takes the time from committed metadata; other texts are somebody else's.
-func (s *source) recall(metadata string) {
-	if len(metadata) <= len(metadataPrefix) || metadata[:len(metadataPrefix)] != metadataPrefix {
+// recall takes the progress from committed metadata; other texts are somebody else's. A source that was idle has held
+// nothing back up to now, so the watermark can have come as far as latest.
+func (s *source) recall(metadata string, latest int64) {
+	text, ok := strings.CutPrefix(metadata, metadataPrefix)
+	if !ok {
 		return
 	}
-	if t, err := strconv.ParseInt(metadata[len(metadataPrefix):], 10, 64); err == nil {
+	at, held, _ := strings.Cut(text, ":")
+	if t, err := strconv.ParseInt(at, 10, 64); err == nil {
 		s.time = max(s.time, t)
+	}
+	if held == metadataIdle {
+		s.held = latest
+	} else if t, err := strconv.ParseInt(held, 10, 64); err == nil {
+		s.held = max(s.held, t)
 	}
 }

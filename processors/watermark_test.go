@@ -2,10 +2,12 @@ package processors
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 func TestWatermarkIsTheMinimumOverActiveSources(t *testing.T) {
@@ -171,15 +173,84 @@ func TestSourceTimesSurviveWithTheirOffset(t *testing.T) {
 		t.Fatalf("time %d, want 500", s.time)
 	}
 	again := newSourceAt()
-	again.recall(s.metadata())
+	again.recall(s.metadata(), 9000)
 	if again.time != s.time {
 		t.Errorf("time %d after a restart, want %d", again.time, s.time)
 	}
-	for _, foreign := range []string{"", "lookback:", "lookback:x", "something else"} {
+	for _, foreign := range []string{"", "lookback:", "lookback:x", "lookback:x:y", "something else"} {
 		fresh := newSourceAt()
-		fresh.recall(foreign)
-		if fresh.time != noTime {
-			t.Errorf("metadata %q gave time %d", foreign, fresh.time)
+		fresh.recall(foreign, 9000)
+		if fresh.time != noTime || fresh.held != noTime {
+			t.Errorf("metadata %q gave time %d, held %d", foreign, fresh.time, fresh.held)
 		}
+	}
+}
+
+// What the others can have done while a source was idle is known after a restart, too.
+func TestIdlenessSurvivesWithItsOffset(t *testing.T) {
+	for _, c := range []struct {
+		time, held int64
+		idle       bool
+		want       int64
+	}{
+		{time: 500, held: noTime, want: noTime},
+		{time: 500, held: 400, want: noTime}, // its own time has come further since
+		{time: 500, held: 700, want: 700},
+		{time: 500, held: 700, idle: true, want: 9000},
+		{time: noTime, held: 700, want: 700},
+		{time: noTime, held: noTime, idle: true, want: 9000},
+	} {
+		s, again := newSourceAt(), newSourceAt()
+		s.time, s.held, s.idle = c.time, c.held, c.idle
+		again.recall(s.metadata(), 9000)
+		if again.time != c.time || again.held != c.want {
+			t.Errorf("%+v: %q gave time %d, held %d", c, s.metadata(), again.time, again.held)
+		}
+	}
+}
+
+// An event that is late brings its bytes, however its source slept and woke: whatever the watermark can be is no further
+// than the intake takes it to be.
+func TestWhatMayBeLateBringsItsBytes(t *testing.T) {
+	stream := &rules.Stream{Disorder: 10, Lateness: 5, MaxSkew: 1000}
+	w := &intake{stream: stream, skew: stream.MaxSkew}
+	random := rand.New(rand.NewPCG(1, 2))
+	late := 0
+	for range 2000 {
+		src, now := newSourceAt(), time.UnixMicro(0)
+		tr := newTracker([]sourceID{{0, 0}, {0, 1}}, func(int) int64 { return stream.Disorder })
+		watermark := int64(noTime)
+		for range 60 {
+			now = now.Add(time.Duration(random.Int64N(100)) * time.Microsecond)
+			switch random.IntN(4) {
+			case 0: // the source falls asleep, or is seen to be awake
+				was := src.idle
+				if src.idle = random.IntN(2) == 0; src.idle || was {
+					src.held = w.latest(now)
+				}
+				tr.set(src.state())
+			case 1: // the other source
+				tr.set(codecs.Source{Partition: 1, Time: now.UnixMicro() + random.Int64N(stream.MaxSkew)})
+			case 2: // a restart
+				again := newSourceAt()
+				again.recall(src.metadata(), w.latest(now))
+				src = again
+				tr.set(src.state())
+			default:
+				timestamp := now.UnixMicro() - random.Int64N(400)
+				at := timestamp - random.Int64N(100)
+				watermark = max(watermark, tr.watermark())
+				if watermark != noTime && at < watermark-stream.Lateness {
+					late++
+					if !w.mayBeLate(src.source, at, timestamp) {
+						t.Fatalf("an event of %d is late by a watermark of %d and comes without its bytes: time %d, held %d", at, watermark, src.time, src.held)
+					}
+				}
+				src.observe(at, timestamp, stream.MaxSkew)
+			}
+		}
+	}
+	if late < 1000 {
+		t.Errorf("%d events were late: too few to show anything", late)
 	}
 }
