@@ -357,7 +357,7 @@ func (b *logbook) count(instance, message string) int { return len(b.of(instance
 // loaded returns how many changelog records restores have loaded.
 func (b *logbook) loaded(instance string) int {
 	n := 0
-	for _, e := range b.of(instance, "table restored") {
+	for _, e := range b.of(instance, "changelog read") {
 		n += int(e["records"].(float64))
 	}
 	return n
@@ -368,7 +368,7 @@ func (b *logbook) wantTails(t *testing.T, staying []string) {
 	t.Helper()
 	const tail = 10 // the barrier, and those of sessions that were over before they began
 	seen := map[string]bool{}
-	for _, e := range b.of("", "table restored") {
+	for _, e := range b.of("", "changelog read") {
 		at := fmt.Sprint(e["group"], "/", e["partition"])
 		if !slices.Contains(staying, at) {
 			continue

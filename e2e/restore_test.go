@@ -181,7 +181,7 @@ func restoredKeys(t *testing.T, plan *rules.Plan, key *rules.Key, changelog []*s
 				t.Fatal(err)
 			}
 		}
-		if err := table.Loaded(0); err != nil {
+		if err := table.Loaded(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		keys += table.Keys()

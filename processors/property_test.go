@@ -264,7 +264,7 @@ func restoreTable(t testing.TB, table *tables.Table, log [][2][]byte) {
 			t.Fatal(err)
 		}
 	}
-	if err := table.Loaded(int64(len(log))); err != nil {
+	if err := table.Loaded(t.Context(), int64(len(log))); err != nil {
 		t.Fatal(err)
 	}
 }

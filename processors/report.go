@@ -38,7 +38,7 @@ func (s *session) report(now time.Time) {
 	s.sized = now
 	for n, st := range s.stores {
 		if st.restored() {
-			to.state(n, st.table.Keys(), st.table.Bytes(), st.table.Meta().Watermark)
+			to.state(n, st.table.Keys(), st.table.Bytes(), st.table.DiskBytes(), st.table.Meta().Watermark)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -75,7 +76,7 @@ func (s *session) restoreOnce(st *store) error {
 	if s.p.memory.histories > 0 {
 		st.table.SetCacheBytes(s.p.memory.share(len(s.stores)))
 	}
-	if err := st.failed(st.table.Loaded(st.barrier + 1)); err != nil {
+	if err := st.failed(st.table.Loaded(s.ctx, st.barrier+1)); err != nil {
 		return err
 	}
 	if err := s.skipVersions(st); err != nil {
@@ -125,7 +126,13 @@ func (s *session) load(st *store, from int64) error {
 		case s.ctx.Err() != nil:
 			return s.ctx.Err()
 		case next > st.barrier:
-			s.log.Debug("table restored", "partition", st.partition, "records", records, "took", time.Since(begun))
+			report.restoring(st.partition, 0, total)
+			took := time.Since(begun)
+			level := slog.LevelDebug
+			if took > progressInterval {
+				level = slog.LevelInfo // what follows takes a while too: a disk table is written now
+			}
+			s.log.Log(s.ctx, level, "changelog read", "partition", st.partition, "records", records, "took", took)
 			return nil
 		}
 		report.restoring(st.partition, st.barrier-next, total)

@@ -183,7 +183,7 @@ func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 			return st.failed(fatalError{failed}) // reading it again would find the same
 		}
 		if next >= newest && ctx.Err() == nil {
-			if err := st.failed(st.table.Settle(next)); err != nil {
+			if err := st.failed(st.table.Settle(ctx, next)); err != nil {
 				return err
 			}
 		}

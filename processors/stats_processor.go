@@ -52,9 +52,10 @@ type PartitionSnapshot struct {
 	RestoreTotal, RestoreRemaining int64
 	Stalled                        error // why its restore does not advance; nil: it does
 
-	HasState  bool // the following are known
-	Keys      int
-	Bytes     int64
+	HasState  bool  // the following are known
+	Keys      int   // in memory
+	Bytes     int64 // in memory
+	DiskBytes int64 // 0 where the table is in memory alone
 	Watermark int64 // event time in microseconds; math.MinInt64 before the first
 }
 
@@ -194,12 +195,12 @@ func (p *ProcessorStats) position(topic string, partition int32, next, highWater
 	}
 }
 
-// state says what a partition's table holds, and its watermark in microseconds of event time.
-func (p *ProcessorStats) state(partition int32, keys int, bytes, watermark int64) {
+// state says what a partition's table holds, in memory and on the disk, and its watermark in microseconds of event time.
+func (p *ProcessorStats) state(partition int32, keys int, bytes, disk, watermark int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if at := p.partitions[partition]; at != nil {
-		at.HasState, at.Keys, at.Bytes, at.Watermark = true, keys, bytes, watermark
+		at.HasState, at.Keys, at.Bytes, at.DiskBytes, at.Watermark = true, keys, bytes, disk, watermark
 	}
 }
 

@@ -63,7 +63,7 @@ func TestProcessorStatsFollowSessions(t *testing.T) {
 	p.joined(7, []int32{4, 1})
 	p.restoring(4, 60, 100)
 	p.serving(1)
-	p.state(1, 5, 1000, 99)
+	p.state(1, 5, 1000, 70, 99)
 	p.position("t", 1, 10, 15)
 	p.position("t", 4, -1, 15) // has not begun to read
 	p.position("t", 9, 1, 15)  // somebody else's
@@ -71,7 +71,7 @@ func TestProcessorStatsFollowSessions(t *testing.T) {
 	if n.Phase != Joined || n.Generation != 7 || len(n.Partitions) != 2 || n.Partitions[0].Partition != 1 {
 		t.Fatalf("joined: %+v", n)
 	}
-	if one, four := n.Partitions[0], n.Partitions[1]; !one.Serving || one.Keys != 5 || one.Bytes != 1000 || one.Watermark != 99 ||
+	if one, four := n.Partitions[0], n.Partitions[1]; !one.Serving || one.Keys != 5 || one.Bytes != 1000 || one.DiskBytes != 70 || one.Watermark != 99 ||
 		four.Serving || four.RestoreRemaining != 60 || four.HasState {
 		t.Errorf("partitions %+v", n.Partitions)
 	}

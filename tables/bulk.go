@@ -48,19 +48,20 @@ func (b *bulk) add(key, value []byte) error {
 	return nil
 }
 
-// finish puts everything but what is due into the store.
-func (b *bulk) finish(t *Table) error {
+// finish puts everything but what is due into the store. Where ctx ends before that is done, it keeps everything and returns
+// the error of ctx: there may be more to add, and another finish.
+func (b *bulk) finish(ctx context.Context, t *Table) error {
 	d := t.disk
 	out := bulkWriter{dir: b.dir, opts: storeOptions(&t.opts, func(error) {}, func(error) {}), format: d.db.TableFormat()}
 	out.opts.EnsureDefaults()
 	err := guard(func() error {
-		if err := b.writeRows(t, &out); err != nil {
+		if err := b.writeRows(ctx, t, &out); err != nil {
 			return err
 		}
 		if len(out.files) == 0 {
 			return nil
 		}
-		if err := b.writeDues(&out); err != nil {
+		if err := b.writeDues(ctx, &out); err != nil {
 			return err
 		}
 		if err := d.db.Ingest(context.Background(), out.files); err != nil {
@@ -69,14 +70,21 @@ func (b *bulk) finish(t *Table) error {
 		// That the store has these files its manifest alone says, and no log does.
 		return d.record.write()
 	})
-	err = errors.Join(err, out.abandon(), b.close())
+	if interrupted := ctx.Err(); interrupted != nil && errors.Is(err, interrupted) {
+		if err = errors.Join(out.abandon(), b.dues.reset()); err == nil {
+			return interrupted
+		}
+	} else {
+		t.disk.bulk = nil
+		err = errors.Join(err, out.abandon(), b.close())
+	}
 	if err != nil {
 		return &FolderError{Dir: b.dir, Cause: fmt.Errorf("writing what was restored: %w", err)}
 	}
 	return nil
 }
 
-func (b *bulk) writeRows(t *Table, out *bulkWriter) error {
+func (b *bulk) writeRows(ctx context.Context, t *Table, out *bulkWriter) error {
 	var prefix, due []byte
 	visit := int64(noDue) // of the key whose rows are passing
 	schedule := func() error {
@@ -86,7 +94,7 @@ func (b *bulk) writeRows(t *Table, out *bulkWriter) error {
 		due = appendDue(due[:0], t.expiry.bucket(visit), keyOfPrefix(prefix))
 		return b.dues.add(due, nil, false)
 	}
-	err := b.rows.each(func(key, value []byte, removed bool) error {
+	err := b.rows.each(ctx, func(key, value []byte, removed bool) error {
 		if removed {
 			return nil
 		}
@@ -118,9 +126,9 @@ func (b *bulk) writeRows(t *Table, out *bulkWriter) error {
 	return out.end()
 }
 
-func (b *bulk) writeDues(out *bulkWriter) error {
+func (b *bulk) writeDues(ctx context.Context, out *bulkWriter) error {
 	lists := packer{set: out.set} // of no commit: these have numbers from 1 on
-	err := b.dues.each(func(due, _ []byte, _ bool) error {
+	err := b.dues.each(ctx, func(due, _ []byte, _ bool) error {
 		return lists.add(splitDue(due))
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -107,6 +108,67 @@ func wantFiles(t *testing.T, dir string, want int) {
 	}
 }
 
+// endsAfter is a context that ends when it has been looked at so often.
+type endsAfter struct {
+	context.Context
+	looks int
+}
+
+func (c *endsAfter) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A restore whose end is interrupted, as often as it likes, loses nothing: it goes on with what the changelog has by then.
+func TestARestoreWhoseEndIsInterrupted(t *testing.T) {
+	for _, bytes := range []int{1 << 20, 4096} {
+		rng := rand.New(rand.NewPCG(uint64(bytes), 8))
+		log, m, _ := randomLog(rng, 12*eachPatience)
+		o := Options{Dir: t.TempDir()}
+		table := mustOpen(t, testShape, o)
+		sortIn(table, bytes)
+		interrupted := 0
+		for i, r := range log {
+			if err := table.Load(r[0], r[1], int64(i)); err != nil {
+				t.Fatal(err)
+			}
+			if i%1500 != 1499 {
+				continue
+			}
+			ctx := &endsAfter{Context: t.Context(), looks: rng.IntN(max(1, i*10/12/eachPatience))}
+			err := table.Loaded(ctx, int64(i+1))
+			if err == nil {
+				t.Fatal("it ended before it was interrupted")
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			interrupted++
+			if files, err := filepath.Glob(filepath.Join(o.Dir, bulkPattern)); err != nil || len(files) > 0 {
+				t.Errorf("it left %v (%v)", files, err)
+			}
+		}
+		if interrupted < 3 {
+			t.Errorf("interrupted %d times: too few to show anything", interrupted)
+		}
+		if err := table.Loaded(t.Context(), int64(len(log))); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, table, m, rng)
+		if err := table.Close(); err != nil {
+			t.Fatal(err)
+		}
+		table = mustOpen(t, testShape, o)
+		if table.Position() != int64(len(log)) {
+			t.Fatalf("it is at %d, not at %d", table.Position(), len(log))
+		}
+		compare(t, table, m, rng)
+		wantFiles(t, o.Dir, 0)
+	}
+}
+
 // What a restore that was interrupted has left is removed, and a store that it has filled without saying so is of no use.
 func TestARestoreThatWasInterrupted(t *testing.T) {
 	log, _, _ := randomLog(rand.New(rand.NewPCG(1, 1)), 500)
@@ -137,7 +199,7 @@ func TestARestoreThatWasInterrupted(t *testing.T) {
 		t.Fatal("nothing was loaded")
 	}
 	b := table.disk.bulk
-	if err := b.finish(table); err != nil {
+	if err := b.finish(t.Context(), table); err != nil {
 		t.Fatal(err)
 	}
 	if err := table.Close(); err != nil {
@@ -163,7 +225,7 @@ func TestAFollowerDoesNotGrow(t *testing.T) {
 			for i := range records {
 				if i%50 == 49 {
 					load(i, codecs.AppendMetaKey(nil), codecs.AppendMeta(nil, &codecs.Meta{Watermark: int64(i), Rules: testShape.Layout}))
-					if err := table.Settle(int64(i + 1)); err != nil {
+					if err := table.Settle(t.Context(), int64(i+1)); err != nil {
 						t.Fatal(err)
 					}
 					if table.Dirty() {

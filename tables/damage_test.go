@@ -90,7 +90,7 @@ func (l *life) live(n int) {
 		}
 	}
 	if int(table.Position()) == len(l.log) {
-		if l.spoiled(n, table, table.Loaded(int64(len(l.log)))) {
+		if l.spoiled(n, table, table.Loaded(t.Context(), int64(len(l.log)))) {
 			return
 		}
 		if !l.check(n, from, table) {

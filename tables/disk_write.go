@@ -3,6 +3,7 @@ package tables
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -153,11 +154,10 @@ func (d *disk) writeLoad(t *Table, sync *pebble.WriteOptions) error {
 }
 
 // flushLoad ends a restore: the rest is written, and histories in memory, which the restore went past, are read again.
-func (t *Table) flushLoad() error {
+func (t *Table) flushLoad(ctx context.Context) error {
 	sync := pebble.NoSync
 	if b := t.disk.bulk; b != nil {
-		t.disk.bulk = nil
-		if err := b.finish(t); err != nil {
+		if err := b.finish(ctx, t); err != nil {
 			return err
 		}
 		sync = pebble.Sync // the store keeps some of what is not synced in memory, and without this all of it was for nothing

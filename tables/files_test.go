@@ -50,7 +50,7 @@ func TestAStoreWithoutSomeOfItsFilesIsNeverIncomplete(t *testing.T) {
 				}
 			}
 			if story.restored > 0 {
-				if err := table.Loaded(int64(story.restored)); err != nil {
+				if err := table.Loaded(t.Context(), int64(story.restored)); err != nil {
 					t.Fatal(err)
 				}
 			}

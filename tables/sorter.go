@@ -3,6 +3,7 @@ package tables
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -98,8 +99,9 @@ func (s *sorter) spill() (err error) {
 // runBuffer is how much of a run is read or written at a time.
 const runBuffer = 64 << 10
 
-// each calls visit with the last entry of every key, in the order of the keys. The slices are valid during the call.
-func (s *sorter) each(visit func(key, value []byte, removed bool) error) error {
+// each calls visit with the last entry of every key, in the order of the keys, until ctx ends. The slices are valid during the
+// call.
+func (s *sorter) each(ctx context.Context, visit func(key, value []byte, removed bool) error) error {
 	var sources []*source
 	for i, r := range s.runs {
 		src := &source{age: len(s.runs) - i, in: bufio.NewReaderSize(io.NewSectionReader(s.file, r.from, r.to-r.from), runBuffer)}
@@ -117,7 +119,11 @@ func (s *sorter) each(visit func(key, value []byte, removed bool) error) error {
 	}
 	slices.SortFunc(sources, (*source).compare) // which makes a heap
 	var last []byte
+	visits := 0
 	for begun := false; len(sources) > 0; begun = true {
+		if visits++; visits%eachPatience == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		first := sources[0]
 		if !begun || !bytes.Equal(first.key, last) {
 			last = append(last[:0], first.key...)
@@ -137,6 +143,9 @@ func (s *sorter) each(visit func(key, value []byte, removed bool) error) error {
 	return nil
 }
 
+// eachPatience is after how many entries each looks whether it is still wanted.
+const eachPatience = 1024
+
 // sink restores the heap whose first element has changed.
 func sink(heap []*source) {
 	for i := 0; ; {
@@ -152,6 +161,13 @@ func sink(heap []*source) {
 		heap[i], heap[least] = heap[least], heap[i]
 		i = least
 	}
+}
+
+// reset makes the sorter empty.
+func (s *sorter) reset() error {
+	err := s.close()
+	s.buf, s.at, s.runs, s.written = s.buf[:0], s.at[:0], nil, 0
+	return err
 }
 
 // close removes the file.

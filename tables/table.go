@@ -2,6 +2,7 @@ package tables
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 
@@ -85,6 +86,14 @@ func (t *Table) History(key []byte) (*History, error) {
 
 // Keys returns how many keys are in memory.
 func (t *Table) Keys() int { return t.keys.len() }
+
+// DiskBytes returns how much the store takes on the disk, 0 where there is none.
+func (t *Table) DiskBytes() int64 {
+	if t.disk == nil || t.disk.broken != nil {
+		return 0
+	}
+	return int64(t.disk.db.Metrics().DiskSpaceUsage())
+}
 
 // Bytes returns how much memory the histories that are in memory take, roughly.
 func (t *Table) Bytes() int64 {
@@ -334,8 +343,9 @@ func (t *Table) loadRow(entry []byte, key codecs.ChangelogKey, value []byte) err
 	return nil
 }
 
-// Loaded ends a restore: the table reflects the changelog up to position.
-func (t *Table) Loaded(position int64) error {
+// Loaded ends a restore: the table reflects the changelog up to position. Writing a large restore to the disk takes a while.
+// Where ctx ends before that is done its error is returned, and nothing is lost: more can be loaded, and Loaded called again.
+func (t *Table) Loaded(ctx context.Context, position int64) error {
 	t.position = max(t.position, position)
 	t.trim.commit(t.position)
 	t.trim.unsaved = saveSegments
@@ -344,7 +354,7 @@ func (t *Table) Loaded(position int64) error {
 		return t.loadErr
 	}
 	if t.disk != nil {
-		if err := t.flushLoad(); err != nil {
+		if err := t.flushLoad(ctx); err != nil {
 			return err
 		}
 	}
@@ -360,9 +370,9 @@ func (t *Table) Loaded(position int64) error {
 }
 
 // Settle brings a table that follows its changelog, up to position, into the state that it would have in service: what is due
-// leaves. It may go on loading from there.
-func (t *Table) Settle(position int64) error {
-	if err := t.Loaded(position); err != nil {
+// leaves. It may go on loading from there, also where ctx has ended and its error is returned, as by Loaded.
+func (t *Table) Settle(ctx context.Context, position int64) error {
+	if err := t.Loaded(ctx, position); err != nil {
 		return err
 	}
 	return t.Commit(t.position)

@@ -175,7 +175,7 @@ func restore(t *testing.T, table *Table, log [][2][]byte) {
 			t.Fatal(err)
 		}
 	}
-	if err := table.Loaded(int64(len(log))); err != nil {
+	if err := table.Loaded(t.Context(), int64(len(log))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -243,6 +243,21 @@ func TestTableEqualsModel(t *testing.T) {
 					}
 					compare(t, table, m, rng)
 				}
+			}
+		})
+	}
+}
+
+// What a store takes on the disk is known, and nothing where there is none.
+func TestDiskBytes(t *testing.T) {
+	for _, store := range stores {
+		t.Run(store.name, func(t *testing.T) {
+			table := store.open(t, testShape)
+			before := table.DiskBytes()
+			log, _, _ := randomLog(rand.New(rand.NewPCG(3, 4)), 3000)
+			restore(t, table, log)
+			if after := table.DiskBytes(); after != 0 != (table.disk != nil) || table.disk != nil && after <= before {
+				t.Errorf("%d bytes on the disk, %d before anything was in the table", after, before)
 			}
 		})
 	}

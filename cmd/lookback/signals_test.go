@@ -156,6 +156,7 @@ func TestRunTellsWhatItDoes(t *testing.T) {
 		`lookback_txn_commit_duration_seconds_bucket{processor="shop.user",le="+Inf"}`:             -1,
 		`lookback_state_keys{partition="1",processor="shop.user"}`:                                 -1,
 		`lookback_state_bytes{partition="1",processor="shop.user"}`:                                -1,
+		`lookback_state_disk_bytes{partition="1",processor="shop.user"}`:                           0,
 		`go_goroutines`:              -1,
 		`process_start_time_seconds`: -1,
 	}

@@ -58,6 +58,7 @@ var (
 	watermark     = desc("watermark_timestamp_seconds", "Event time that the partition has reached.", "processor", "partition")
 	stateKeys     = desc("state_keys", "Keys whose histories are in memory.", "processor", "partition")
 	stateBytes    = desc("state_bytes", "Memory that these histories take, about.", "processor", "partition")
+	diskBytes     = desc("state_disk_bytes", "What the partition's store takes on the disk.", "processor", "partition")
 	standbys      = desc("standby_partitions", "Partitions of other instances whose tables are kept warm here.", "processor")
 	standbyBehind = desc("standby_behind_records", "Changelog offsets that the furthest behind of these copies lacks.", "processor")
 	restoreRemain = desc("restore_remaining_records", "Changelog records to load before the partition is in service.", "processor", "partition")
@@ -70,7 +71,7 @@ type collector struct{ c Config }
 func (m *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		buildInfo, rulesInfo, ready, recordsIn, accepted, duplicates, late, rejected, recordsOut, rows, corrections, eventLag,
-		commits, commitTime, aborts, sessions, assigned, lag, watermark, stateKeys, stateBytes, restoreRemain, standbys, standbyBehind,
+		commits, commitTime, aborts, sessions, assigned, lag, watermark, stateKeys, stateBytes, diskBytes, restoreRemain, standbys, standbyBehind,
 	} {
 		to <- d
 	}
@@ -199,6 +200,7 @@ func (o samples) processor(p *processors.ProcessorSnapshot) {
 		}
 		o.gauge(stateKeys, float64(part.Keys), p.Name, n)
 		o.gauge(stateBytes, float64(part.Bytes), p.Name, n)
+		o.gauge(diskBytes, float64(part.DiskBytes), p.Name, n)
 		if part.Watermark != math.MinInt64 {
 			o.gauge(watermark, float64(part.Watermark)/float64(time.Second/time.Microsecond), p.Name, n)
 		}
