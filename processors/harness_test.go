@@ -260,6 +260,23 @@ func (r *rig) wantAll(n int) {
 	}
 }
 
+// nothingFetched is the answer to a fetch of a broker that has something, and not yet.
+func nothingFetched(req kmsg.Request) *kmsg.FetchResponse {
+	fetch := req.(*kmsg.FetchRequest)
+	resp := fetch.ResponseKind().(*kmsg.FetchResponse)
+	for _, topic := range fetch.Topics {
+		answer := kmsg.NewFetchResponseTopic()
+		answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+		for _, p := range topic.Partitions {
+			empty := kmsg.NewFetchResponseTopicPartition()
+			empty.Partition, empty.HighWatermark, empty.LastStableOffset = p.Partition, 1<<40, 1<<40
+			answer.Partitions = append(answer.Partitions, empty)
+		}
+		resp.Topics = append(resp.Topics, answer)
+	}
+	return resp
+}
+
 // wantTable checks that the changelog, read into new tables, has a row for every value from 0 to n-1.
 func (r *rig) wantTable(n int) {
 	r.t.Helper()

@@ -55,6 +55,8 @@ func readinessOfProcessor(p processors.ProcessorSnapshot) processorReadiness {
 			why("restoring partition %d: trying again: %v", part.Partition, part.Stalled)
 		case part.RestoreRemaining > 0:
 			why("restoring partition %d: %d of %d records left", part.Partition, part.RestoreRemaining, part.RestoreTotal)
+		case part.RestoreTotal > 0:
+			why("restoring partition %d: all of %d records read, writing the table", part.Partition, part.RestoreTotal)
 		default:
 			why("opening partition %d", part.Partition)
 		}

@@ -21,8 +21,9 @@ func TestReadinessSaysWhatIsWaitedFor(t *testing.T) {
 		"without partitions": {processor{Phase: processors.Joined}, nil},
 		"in service":         {processor{Phase: processors.Joined, Partitions: []partition{{Partition: 1, Serving: true}}}, nil},
 		"restoring": {processor{Phase: processors.Joined, Partitions: []partition{
-			{Partition: 0, Serving: true}, {Partition: 1}, {Partition: 3, RestoreTotal: 500, RestoreRemaining: 120}, {Partition: 4, RestoreTotal: 5, RestoreRemaining: 2, Stalled: failure},
-		}}, []string{"opening partition 1", "restoring partition 3: 120 of 500 records left", "restoring partition 4: trying again: broken pipe"}},
+			{Partition: 0, Serving: true}, {Partition: 1}, {Partition: 3, RestoreTotal: 500, RestoreRemaining: 120}, {Partition: 4, RestoreTotal: 5, RestoreRemaining: 2, Stalled: failure}, {Partition: 5, RestoreTotal: 70},
+		}}, []string{"opening partition 1", "restoring partition 3: 120 of 500 records left", "restoring partition 4: trying again: broken pipe",
+			"restoring partition 5: all of 70 records read, writing the table"}},
 		"failed":          {processor{Phase: processors.Joining, Cause: failure}, []string{"joining group", "session failed: broken pipe"}},
 		"failed long ago": {processor{Phase: processors.Joined, Cause: failure}, nil},
 	} {
