@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -101,7 +102,7 @@ func TestRunTellsWhatItDoes(t *testing.T) {
 	t.Parallel()
 	at, brokerAddr := freeAddr(t), freeAddr(t)
 	path := file(t, "rules.yaml", shopRules)
-	run := startCommand(t, "run", path, "--brokers", brokerAddr, "--http", at)
+	run := startCommand(t, "run", path, "--brokers", brokerAddr, "--http", at, "--log-format", "json")
 	awaitCode(t, at, "/healthz", http.StatusOK)
 	if code, answer := readyz(t, at); code != http.StatusServiceUnavailable || answer.Ready || !slices.Equal(answer.Reasons, []string{"connecting to the brokers"}) {
 		t.Errorf("without a broker it answers %d: %+v", code, answer)
@@ -189,9 +190,30 @@ func TestRunTellsWhatItDoes(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	run.stop().want(t, exitOK, "msg=\"http server listens\"", "msg=stopped")
+	ended := run.stop()
+	ended.want(t, exitOK, `"msg":"http server listens"`, `"msg":"stopped"`)
 	if code, _ := get(t, at, "/healthz", ""); code != 0 {
 		t.Errorf("after the end it answers %d", code)
+	}
+	wantStructured(t, ended.stderr, regexp.MustCompile(`\bu\d+\b`))
+}
+
+// wantStructured checks that a log consists of JSON objects that say when, how grave and what, and that none says whom it
+// was about.
+func wantStructured(t *testing.T, log string, users *regexp.Regexp) {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		var entry struct {
+			Time  time.Time
+			Level slog.Level
+			Msg   string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Time.IsZero() || entry.Msg == "" {
+			t.Errorf("no entry of a log (%v): %s", err, line)
+		}
+		if users.MatchString(line) {
+			t.Errorf("the log names a user: %s", line)
+		}
 	}
 }
 
