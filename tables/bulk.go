@@ -64,7 +64,7 @@ func (b *bulk) finish(ctx context.Context, t *Table) error {
 		if err := b.writeDues(ctx, &out); err != nil {
 			return err
 		}
-		if err := d.db.Ingest(context.Background(), out.files); err != nil {
+		if err := d.call(func() error { return d.db.Ingest(context.Background(), out.files) }); err != nil {
 			return err
 		}
 		// That the store has these files its manifest alone says, and no log does.

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ type disk struct {
 	record  *manifestRecord
 
 	corrupt atomic.Pointer[error] // what the store has found by itself; nil: nothing
-	refused chan error            // what the disk has refused the store while nobody waited
+	refused chan error            // what the disk has refused the store, which will not go on
+	files   *patientFS
 }
 
 const (
@@ -78,12 +80,15 @@ func (t *Table) openDisk() error {
 		}
 	}
 	opts := storeOptions(&t.opts, corrupt, refused)
+	d.files = newPatientFS(opts.FS, refused)
+	opts.FS = d.files
 	d.record.listen(opts.EventListener)
 	db, err := openFolder(t.opts.Dir, opts, d.record.check)
 	if err != nil {
 		return err
 	}
 	d.db, t.disk = db, d
+	d.files.open.Store(true)
 	d.record.begin()
 	if err := removeLeftovers(t.opts.Dir); err != nil {
 		return errors.Join(openError(t.opts.Dir, err), d.abandon())
@@ -128,7 +133,7 @@ func (d *disk) identify(t *Table) error {
 	if bytes.Equal(have, want) && !fresh {
 		return nil // what says that this store is complete must be as old as the store
 	}
-	if err := guard(func() error { return d.db.Set(versionKey, want, pebble.NoSync) }); err != nil {
+	if err := d.call(func() error { return d.db.Set(versionKey, want, pebble.NoSync) }); err != nil {
 		return &FolderError{Dir: t.opts.Dir, Cause: err}
 	}
 	return nil
@@ -243,6 +248,7 @@ func (d *disk) closeRows() {
 
 func (d *disk) close() error {
 	if d.broken != nil {
+		d.record.end()
 		return nil // said when it broke
 	}
 	d.closeRows()
@@ -253,12 +259,36 @@ func (d *disk) close() error {
 	return d.abandon()
 }
 
-// abandon closes the store. What closing fails with is of no interest: at worst the store is behind its changelog, which the next
-// start makes up for, or corrupt, which it finds out.
+// abandon closes the store. What closing fails with is of no interest, but for a disk that refuses what the store has to write:
+// at worst the store is behind its changelog, which the next start makes up for, or corrupt, which it finds out.
 func (d *disk) abandon() error {
-	_ = guard(d.db.Close)
+	refused, _ := d.wait(d.db.Close)
 	d.record.end()
+	if refused != nil {
+		d.broken = &FolderError{Dir: d.record.dir, Cause: refused}
+		return d.broken
+	}
 	return nil
+}
+
+// call calls the store for something that writes. Where the disk refuses what the store writes now, or has refused what it wrote
+// behind everybody's back, that is the error, and the store may not be used any more: it may still be at what it was called for,
+// for good.
+func (d *disk) call(do func() error) error {
+	refused, err := d.wait(do)
+	return cmp.Or(refused, err)
+}
+
+func (d *disk) wait(do func() error) (refused, err error) {
+	done := make(chan error, 1)
+	go func() { done <- guard(do) }()
+	select {
+	case err := <-done:
+		return nil, err
+	case refused := <-d.refused:
+		d.files.halted.Store(true)
+		return refused, nil
+	}
 }
 
 // fetch reads the rows of the history's key from the disk.

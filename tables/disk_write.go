@@ -66,32 +66,23 @@ func rowPrefix(key []byte) []byte {
 
 func diskMark(key []byte) []byte { return append(rowPrefix(key), markStream) }
 
-// write commits a batch together with the position, and waits for the disk where it is to be synced.
+// write commits a batch together with the position, and waits for the disk where it is to be synced. After an error the batch may
+// still be in use.
 func (d *disk) write(t *Table, b *pebble.Batch, sync *pebble.WriteOptions) error {
+	if d.broken != nil {
+		return d.broken
+	}
 	value := binary.BigEndian.AppendUint64(nil, uint64(t.position))
 	value = binary.BigEndian.AppendUint64(value, uint64(d.latest))
 	if err := errors.Join(d.link(b), b.Set(positionKey, value, nil)); err != nil {
 		return fmt.Errorf("writing the state store: %w", err)
 	}
-	if err := d.commit(b, sync); err != nil {
+	if err := d.call(func() error { return b.Commit(sync) }); err != nil {
 		d.broken = &FolderError{Dir: t.opts.Dir, Cause: err}
 		return d.broken
 	}
 	d.closeRows()
 	return nil
-}
-
-// commit is the store's own, but for a disk that refuses what the store writes later: the store would try that again for ever, and
-// let whoever writes wait meanwhile. After an error the batch may still be in use.
-func (d *disk) commit(b *pebble.Batch, sync *pebble.WriteOptions) error {
-	done := make(chan error, 1)
-	go func() { done <- guard(func() error { return b.Commit(sync) }) }()
-	select {
-	case err := <-done:
-		return err
-	case err := <-d.refused:
-		return err
-	}
 }
 
 func (d *disk) loadRow(t *Table, entry, value, key []byte, due, visit int64) error {
