@@ -183,7 +183,7 @@ func isPermanent(err error) bool {
 func (r *runtime) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r.blocks = newBlockCache(&r.plan.Settings)
+	r.blocks = newBlockCache(&r.plan.Settings, len(r.plan.Keys))
 	defer r.blocks.Close()
 	processors := r.processors()
 	for _, p := range processors {
@@ -287,7 +287,7 @@ func (r *runtime) keyProcessor(key *rules.Key) *processor {
 	p.changelog = ChangelogTopic(r.plan.App, key)
 	p.memory = memoryOf(&r.plan.Settings, len(r.plan.Keys), r.blocks)
 	p.stores = newStores(shapeOf(r.plan, key), func(partition int32) tables.Options {
-		o := tables.Options{CacheBytes: p.memory.share(int(p.partitions)), WriteBytes: writeShare(p.partitions), Blocks: p.memory.blocks}
+		o := tables.Options{CacheBytes: p.memory.share(int(p.partitions)), WriteBytes: p.memory.writeShare(p.partitions), Blocks: p.memory.blocks}
 		if r.plan.Settings.Store == "disk" {
 			o.Incarnation = r.incarnations[p.changelog]
 			o.Dir = filepath.Join(r.plan.Settings.StateDir, r.plan.App, key.Name, strconv.Itoa(int(partition)))

@@ -38,7 +38,8 @@ type Options struct {
 // BlockCache keeps blocks of files that disk tables have read. Tables share it.
 type BlockCache struct{ cache *pebble.Cache }
 
-// NewBlockCache returns a cache of so many bytes. It is not on Go's heap; whoever made it closes it, after its tables.
+// NewBlockCache returns a cache of so many bytes, out of which the tables also take what they collect before they write it, up to
+// twice their WriteBytes each. It is not on Go's heap; whoever made it closes it, after its tables.
 func NewBlockCache(bytes int64) *BlockCache { return &BlockCache{pebble.NewCache(bytes)} }
 
 // Close frees the cache once no table uses it any more.
