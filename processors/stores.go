@@ -10,8 +10,8 @@ import (
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
-// stores holds the tables of a processor across its sessions, so that a partition that stays, or comes back, is not
-// restored from its beginning after every rebalance. It is safe for concurrent use.
+// stores holds the tables of a processor across its sessions, so that a partition that stays is not restored from its
+// beginning after every rebalance. It is safe for concurrent use.
 type stores struct {
 	shape   tables.Shape
 	options func(partition int32) tables.Options
