@@ -65,7 +65,13 @@ func newRig(t *testing.T) *rig {
 // newRigWith returns a rig whose broker has the topics.
 func newRigWith(t *testing.T, topics ...string) *rig {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(testPartitions, topics...))
+	return newRigOf(t, 1, topics...)
+}
+
+// newRigOf returns a rig of so many brokers, which have the topics.
+func newRigOf(t *testing.T, brokers int, topics ...string) *rig {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.SeedTopics(testPartitions, topics...))
 	if err != nil {
 		t.Fatal(err)
 	}

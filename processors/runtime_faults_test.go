@@ -134,64 +134,6 @@ func TestCommitOrder(t *testing.T) {
 	})
 }
 
-func TestNothingIsLostWhenSessionsEnd(t *testing.T) {
-	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
-		r := newRig(t)
-		const n = 20000
-		var beats atomic.Int64
-		r.endSessions(func() bool { return beats.Add(1)%2 != 0 })
-		run := r.start("")
-		for i := range 20 {
-			r.produce(i*n/20, (i+1)*n/20)
-			want := int64(i + 1)
-			if i < 4 {
-				r.eventually("a session ended", func() bool { return beats.Load() >= want })
-			}
-		}
-		r.eventually("everything committed", func() bool { return r.committed() == n })
-		if err := run.stop(); err != nil {
-			t.Fatal(err)
-		}
-		r.wantAll(n)
-		r.wantTable(n)
-	})
-}
-
-func TestNothingIsLostWhenConnectionsBreak(t *testing.T) {
-	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
-		r := newRig(t)
-		const n = 3000
-		var broken atomic.Int64
-		for _, key := range []kmsg.Key{
-			kmsg.Produce, kmsg.Fetch, kmsg.OffsetCommit, kmsg.ListOffsets,
-			kmsg.AddPartitionsToTxn, kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.InitProducerID,
-		} {
-			var seen atomic.Int64
-			r.cluster.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
-				if seen.Add(1)%7 != 0 || broken.Load() > 40 {
-					return nil, nil, false
-				}
-				broken.Add(1)
-				r.cluster.KeepControl()
-				return nil, errInjected, true
-			})
-		}
-		run := r.start("")
-		for i := range 10 {
-			r.produce(i*n/10, (i+1)*n/10)
-		}
-		r.eventually("everything committed", func() bool { return r.committed() == n })
-		if err := run.stop(); err != nil {
-			t.Fatal(err)
-		}
-		r.wantAll(n)
-		r.wantTable(n)
-		if broken.Load() == 0 {
-			t.Error("no connection was broken: the test has shown nothing")
-		}
-	})
-}
-
 func TestAFailingOrPanickingCallbackEndsTheSessionAndLosesNothing(t *testing.T) {
 	eachDelivery(t, func(t *testing.T, newRig func(t *testing.T) *rig) {
 		for name, fail := range map[string]func(){

@@ -233,6 +233,9 @@ func TestLeadersThatMove(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				if i%5 == 0 {
+					cluster.RehashCoordinators()
+				}
 			case <-stop:
 				return
 			}
