@@ -172,7 +172,7 @@ func (r *run) restart(ctx context.Context, rng *rand.Rand) error {
 func (r *run) join(ctx context.Context, rng *rand.Rand) error {
 	r.guests.Lock()
 	defer r.guests.Unlock()
-	guest := &instance{name: "guest", store: "memory", stateDir: filepath.Join(r.dir, "guest-state"), run: r}
+	guest := &instance{name: "guest", store: "memory", standby: "2", stateDir: filepath.Join(r.dir, "guest-state"), run: r}
 	if err := guest.begin(); err != nil {
 		return err
 	}

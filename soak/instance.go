@@ -21,6 +21,7 @@ type instance struct {
 	name     string
 	store    string // memory or disk
 	static   bool   // it has an instance id
+	standby  string // how many copies of each table there are where it is the one to say
 	stateDir string
 
 	run *run
@@ -55,7 +56,7 @@ type program struct {
 func (p *program) start(in *instance) (*process, error) {
 	args := []string{"run", "--rules", p.rules, "--brokers", p.addr, "--store", in.store, "--state-dir", in.stateDir}
 	cmd := exec.Command(p.binary, args...)
-	cmd.Env = append(os.Environ(), "SOAK_DELIVERY="+p.delivery, "LOOKBACK_FAILPOINT="+p.failpoints())
+	cmd.Env = append(os.Environ(), "SOAK_DELIVERY="+p.delivery, "LOOKBACK_FAILPOINT="+p.failpoints(), "LOOKBACK_STANDBY="+in.standby)
 	if in.static {
 		cmd.Env = append(cmd.Env, "SOAK_INSTANCE="+in.name)
 	}

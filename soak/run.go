@@ -204,9 +204,9 @@ func (r *run) prepare() (err error) {
 	}
 	r.program = program{binary: r.cfg.Binary, rules: file, addr: addr, dir: r.dir, delivery: r.cfg.Delivery, failpoints: r.failpoints}
 	for i, in := range []*instance{
-		{name: "one", store: "disk", static: true},
-		{name: "two", store: "memory"},
-		{name: "three", store: "disk"},
+		{name: "one", store: "disk", static: true, standby: "1"},
+		{name: "two", store: "memory", standby: "0"},
+		{name: "three", store: "disk", standby: "1"},
 	} {
 		in.run, in.stateDir = r, filepath.Join(r.dir, in.name+"-state")
 		r.instances = append(r.instances, in)
