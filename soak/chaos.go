@@ -230,8 +230,8 @@ func (r *run) nurse(ctx context.Context) {
 		}
 		r.brokerBusy.Lock()
 		if r.cluster.sick() {
-			r.note("broker kill -9 of one that had forgotten its groups", "")
-			if err := r.cluster.crash(ctx, 0); err != nil && ctx.Err() == nil {
+			r.note("broker restarted that had forgotten its groups", "")
+			if err := r.cluster.restart(ctx); err != nil && ctx.Err() == nil {
 				r.problem("%v", err)
 			}
 		}

@@ -25,6 +25,8 @@ type cluster interface {
 	addr() string
 	// crash kills the broker, waits, and starts it again on its data.
 	crash(ctx context.Context, down time.Duration) error
+	// restart stops the broker as an operator does, and starts it again on its data.
+	restart(ctx context.Context) error
 	// sick tells whether the broker, since its start, has found out that it does not know what it should.
 	sick() bool
 	close()
@@ -56,6 +58,7 @@ type embedded struct{ *broker.Broker }
 
 func (e embedded) addr() string                               { return e.Addr() }
 func (e embedded) crash(context.Context, time.Duration) error { return errors.ErrUnsupported }
+func (e embedded) restart(context.Context) error              { return errors.ErrUnsupported }
 func (e embedded) sick() bool                                 { return false }
 func (e embedded) close()                                     { e.Close() }
 
@@ -71,9 +74,15 @@ type kafka struct {
 func (k *kafka) addr() string { return fmt.Sprintf("127.0.0.1:%d", k.options.Port) }
 
 func (k *kafka) crash(ctx context.Context, down time.Duration) error {
+	return k.cycle(ctx, (*apache.Server).Kill, down)
+}
+
+func (k *kafka) restart(ctx context.Context) error { return k.cycle(ctx, (*apache.Server).Stop, 0) }
+
+func (k *kafka) cycle(ctx context.Context, end func(*apache.Server), down time.Duration) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.server.Kill()
+	end(k.server)
 	k.server = nil
 	if err := keepLog(k.options.Dir); err != nil {
 		return err
@@ -89,7 +98,8 @@ func (k *kafka) crash(ctx context.Context, down time.Duration) error {
 }
 
 // sick looks for coordinators that have loaded nothing of a log that is there, as they do now and then after kill -9. They notice
-// when they write to it, and load it again, often with the same result, until the broker is started anew.
+// when they write to it, and load it again, often with the same result, until the broker is stopped as it should be, and started
+// anew: after another kill -9 they are often no better.
 func (k *kafka) sick() bool {
 	log, err := os.ReadFile(filepath.Join(k.options.Dir, "kafka.log"))
 	return err == nil && bytes.Contains(log, []byte("is out of sync with the underlying log"))
