@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -13,13 +14,11 @@ import (
 // benchReplay measures the binary on a generated month: decode, history, evaluation and output, one process.
 func benchReplay(out io.Writer, dir string, count, events int) error {
 	binary, file := filepath.Join(dir, "lookback"), filepath.Join(dir, "events.jsonl")
-	for _, args := range [][]string{
-		{"go", "build", "-o", binary, "./cmd/lookback"},
-		{binary, "gen", "--events", strconv.Itoa(events), "--out", file},
-	} {
-		if text, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w\n%s", args, err, text)
-		}
+	if err := buildBinary(context.Background(), binary); err != nil {
+		return err
+	}
+	if text, err := exec.Command(binary, "gen", "--events", strconv.Itoa(events), "--out", file).CombinedOutput(); err != nil {
+		return fmt.Errorf("generate: %w\n%s", err, text)
 	}
 	var cpu, wall, memory []float64
 	for range count {

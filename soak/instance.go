@@ -293,6 +293,7 @@ func build(ctx context.Context, dir string) (string, error) {
 	binary := filepath.Join(dir, "lookback")
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "failpoints", "-o", binary,
 		"github.com/seed-2058fbc3/lookback/cmd/lookback")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build lookback: %w\n%s", err, out)
 	}

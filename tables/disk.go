@@ -312,14 +312,10 @@ func (t *Table) fetch(h *History) error {
 			capped = true
 			continue
 		}
-		key, err := codecs.DecodeChangelogKey(d.rows.Key())
-		if err != nil {
-			return d.spoiled(t, "it is corrupt", err)
-		}
-		if key.Stream >= len(t.shape.Streams) || !t.shape.Streams[key.Stream].Used {
+		if stream := int(d.rows.Key()[len(prefix)]); stream >= len(t.shape.Streams) || !t.shape.Streams[stream].Used {
 			continue
 		}
-		row, err := codecs.DecodeEntry(key, d.rows.Value(), t.shape.Streams[key.Stream].Fields)
+		row, err := codecs.CheckedRow(d.rows.Value()) // before it was written, and the store's blocks have checksums
 		if err != nil {
 			return d.spoiled(t, "it is corrupt", err)
 		}
@@ -380,7 +376,8 @@ func (d *disk) expireError(t *Table, err error) error {
 // evict forgets histories that were not used lately, until the cache fits again: the clock algorithm over the index.
 func (t *Table) evict() {
 	d := t.disk
-	for steps := 0; steps < 2*len(t.keys.parts) && t.Bytes() > t.opts.CacheBytes; steps++ {
+	over := t.Bytes() - t.opts.CacheBytes
+	for steps := 0; steps < 2*len(t.keys.parts) && over > 0; steps++ {
 		part := &t.keys.parts[d.hand]
 		d.hand = (d.hand + 1) % len(t.keys.parts)
 		for i := 0; i < len(part.slots); {
@@ -399,7 +396,12 @@ func (t *Table) evict() {
 			default:
 				h := History{t: t, key: blockKey(b), hash: uint32(s >> 32)}
 				h.attach(uint32(s), b)
+				over -= t.arena.live
+				if h.big != nil {
+					over -= h.big.bytes()
+				}
 				h.forget() // moves a later entry to i
+				over += t.arena.live
 			}
 		}
 	}
