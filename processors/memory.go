@@ -19,9 +19,10 @@ const (
 	beingWritten = 2
 )
 
-// memory says how much of it the disk tables of one processor may use. Of what the process may take three eighths go to
-// histories, an eighth to blocks of files, and up to a quarter to what is collected before it is written; the rest is for
-// records on their way, and the garbage collector.
+// memory says how much of it the disk tables of one processor may use. Of what the process may take a quarter goes to
+// histories, an eighth to blocks of files, and an eighth to what is collected before it is written; the rest is for records on
+// their way, for what tells which keys are on the disk, and for the garbage collector, which takes half of the processor once it
+// lacks room.
 type memory struct {
 	histories    int64 // of all tables; 0: each has perPartition
 	perPartition int64
@@ -35,7 +36,7 @@ func memoryOf(s *rules.Settings, keys int, blocks *tables.BlockCache) memory {
 	switch {
 	case m.perPartition > 0:
 	case s.MaxMemory > 0:
-		m.histories = s.MaxMemory * 3 / 8 / int64(max(keys, 1))
+		m.histories = s.MaxMemory / 4 / int64(max(keys, 1))
 	default:
 		m.perPartition = defaultCacheBytes
 	}
@@ -45,7 +46,7 @@ func memoryOf(s *rules.Settings, keys int, blocks *tables.BlockCache) memory {
 // writesOf returns what the stores of one of so many processors may collect.
 func writesOf(s *rules.Settings, keys int) int64 {
 	if s.MaxMemory > 0 {
-		return min(maxWriteBytes, s.MaxMemory/8/int64(max(keys, 1)))
+		return min(maxWriteBytes, s.MaxMemory/16/int64(max(keys, 1)))
 	}
 	return maxWriteBytes
 }
