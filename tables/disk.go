@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -40,6 +39,7 @@ type disk struct {
 	corrupt atomic.Pointer[error] // what the store has found by itself; nil: nothing
 	refused chan error            // what the disk has refused the store, which will not go on
 	files   *patientFS
+	fetched rowList
 }
 
 const (
@@ -289,55 +289,6 @@ func (d *disk) wait(do func() error) (refused, err error) {
 		d.files.halted.Store(true)
 		return refused, nil
 	}
-}
-
-// fetch reads the rows of the history's key from the disk.
-func (t *Table) fetch(h *History) error {
-	d := t.disk
-	if !d.keys.has(h.hash) {
-		return nil
-	}
-	if d.rows == nil {
-		it, err := d.db.NewIter(nil)
-		if err != nil {
-			return d.readError(t, err)
-		}
-		d.rows = it
-	}
-	var rows []codecs.Row
-	capped := false
-	prefix := rowPrefix(h.key)
-	for ok := d.rows.SeekPrefixGE(prefix); ok; ok = d.rows.Next() {
-		if d.rows.Key()[len(prefix)] == markStream {
-			capped = true
-			continue
-		}
-		if stream := int(d.rows.Key()[len(prefix)]); stream >= len(t.shape.Streams) || !t.shape.Streams[stream].Used {
-			continue
-		}
-		row, err := codecs.CheckedRow(d.rows.Value()) // before it was written, and the store's blocks have checksums
-		if err != nil {
-			return d.spoiled(t, "it is corrupt", err)
-		}
-		rows = append(rows, bytes.Clone(row))
-	}
-	if err := d.rows.Error(); err != nil {
-		return d.readError(t, err)
-	}
-	if len(rows) == 0 {
-		return nil
-	}
-	slices.SortFunc(rows, codecs.Row.Compare)
-	due := int64(noDue)
-	for _, r := range rows {
-		h.insert(r)
-		due = min(due, t.visit(r))
-	}
-	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(t.expiry.bucket(due)))
-	if capped {
-		h.blk[blkFlags] |= flagCapped
-	}
-	return nil
 }
 
 // expire visits the keys that have something due before the bucket limit.
