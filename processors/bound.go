@@ -2,17 +2,29 @@ package processors
 
 import (
 	"bytes"
+	"hash/fnv"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
-// bound keeps the history of a hot key within Key.MaxTouches. Of the touches that hold no credit the oldest leave, a
+// boundEvery is how many events of a key come, on average, until its history is looked at again whether it is full; fewer where
+// few touches make it full. The look needs all of the history, which the others may spare the disk.
+const boundEvery = 1024
+
+// looksForBound tells whether the event with that id is one after which the history is looked at. It is the same in every run.
+func looksForBound(id []byte, limit int) bool {
+	h := fnv.New64a()
+	h.Write(id)
+	return h.Sum64()>>32%uint64(min(limit/16+1, boundEvery)) == 0
+}
+
+// bound keeps the history of a hot key within Key.MaxTouches, about. Of the touches that hold no credit the oldest leave, a
 // sixteenth more than must, so that the next events need not look for more; conversions, and the touches that hold their
 // credit, stay. What leaves changes no row.
 func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 	limit := p.key.MaxTouches
-	if limit == 0 || h.Len() <= limit {
+	if limit == 0 || !looksForBound(row.ID(), limit) || h.Len() <= limit {
 		return nil
 	}
 	o := overflow{p: p, bounded: make([]bool, len(p.plan.Streams)), holders: map[string]bool{}}

@@ -120,7 +120,7 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	if old != nil {
 		if bytes.Equal(old, row) || !stream.Precedes(row, old) {
 			p.tally.duplicate(rank)
-			return nil
+			return h.Err()
 		}
 		old = bytes.Clone(old)
 	}
@@ -142,7 +142,10 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	if failed != nil {
 		p.reject(row, raw, codecs.Rejectf(reasonExpression, "%v", failed), failed.(ruleError).rule.Name)
 	}
-	return p.bound(h, row, raw)
+	if err := p.bound(h, row, raw); err != nil {
+		return err
+	}
+	return h.Err()
 }
 
 // ruleError is an expression's failure, which does not stop the event: the expression counts as false, or null.

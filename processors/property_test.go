@@ -206,7 +206,9 @@ func propertyStores(t *testing.T) map[string]func() tables.Options {
 	return map[string]func() tables.Options{
 		"memory":  func() tables.Options { return tables.Options{} },
 		"indexed": func() tables.Options { return tables.Options{LargeRows: 2} },
-		"disk":    func() tables.Options { return tables.Options{Dir: t.TempDir(), CacheBytes: 1, LargeRows: 5} },
+		"disk": func() tables.Options {
+			return tables.Options{Dir: t.TempDir(), CacheBytes: 1, LargeRows: 5, ShortRows: 2}
+		},
 	}
 }
 

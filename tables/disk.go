@@ -40,6 +40,8 @@ type disk struct {
 	refused chan error            // what the disk has refused the store, which will not go on
 	files   *patientFS
 	fetched rowList
+	point   []byte // the row that was asked for by its id
+	entry   []byte // the key that is sought
 }
 
 const (
@@ -303,10 +305,13 @@ func (d *disk) expire(t *Table, limit int64) (int, error) {
 		err = items(it.Value(), func(key []byte) error {
 			t.keyBuf = append(t.keyBuf[:0], key...)
 			h, err := t.History(t.keyBuf)
-			if err == nil && h.addr != 0 {
+			if err != nil {
+				return err
+			}
+			if h.readAll(); h.addr != 0 && t.readErr == nil {
 				n += t.expireKey(h)
 			}
-			return err
+			return t.readErr
 		})
 	}
 	t.current = History{t: t}

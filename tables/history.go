@@ -14,13 +14,17 @@ import (
 //
 // Up to some dozen rows a history is one block that is scanned; beyond that it is indexed by id and by access path, so
 // that an event costs the same among ten thousand touches as among ten.
+//
+// Of a long history on the disk only what is asked for is read: nothing else of it for Get, the stream for Latest and Count,
+// all of it for the rest. Who has used a History asks for its Err: what could not be read is missing from what it said.
 type History struct {
-	t    *Table
-	key  []byte
-	hash uint32
-	addr uint32 // the key's block; 0: nothing is kept for the key
-	blk  []byte // its bytes
-	big  *large // not nil: the block is only the key's head and the rows are here
+	t      *Table
+	key    []byte
+	hash   uint32
+	unread streamSet // that have rows on the disk which may not be in memory
+	addr   uint32    // the key's block; 0: nothing is kept for the key
+	blk    []byte    // its bytes
+	big    *large    // not nil: the block is only the key's head and the rows are here
 }
 
 // Layout of a key's block. The key follows, and then either the number of the large history (flagLarge) or the small
@@ -29,7 +33,7 @@ const (
 	blkClass = 0  // the arena's
 	blkFlags = 1  //
 	blkKey   = 2  // uint16, length of the key
-	blkDue   = 4  // int64, bucket of the scheduled expiry (see expire.go)
+	blkDue   = 4  // int64, bucket of the scheduled expiry (see expire.go), or what is unread (see unread.go)
 	blkRows  = 12 // uint16
 	blkLow   = 14 // uint16, where the rows begin
 	blkGaps  = 16 // uint16, bytes among the rows that removed ones have left
@@ -63,7 +67,7 @@ func largeNumber(b []byte) uint32 {
 
 // open moves the history to key, without reading the disk.
 func (h *History) open(key []byte, hash uint32) bool {
-	h.key, h.hash, h.addr, h.blk, h.big = key, hash, 0, nil, nil
+	*h = History{t: h.t, key: key, hash: hash}
 	part := h.t.keys.part(hash)
 	for p := part.probe(hash); ; {
 		addr := part.candidate(&p)
@@ -80,7 +84,7 @@ func (h *History) open(key []byte, hash uint32) bool {
 
 // attach points the history at a block that exists.
 func (h *History) attach(addr uint32, b []byte) {
-	h.addr, h.blk, h.big = addr, b, nil
+	h.addr, h.blk, h.big, h.unread = addr, b, nil, blockUnread(b)
 	if b[blkFlags]&flagUsed == 0 {
 		b[blkFlags] |= flagUsed
 	}
@@ -91,6 +95,12 @@ func (h *History) attach(addr uint32, b []byte) {
 
 // Len returns the number of rows.
 func (h *History) Len() int {
+	h.readAll()
+	return h.inMemory()
+}
+
+// inMemory returns the number of rows that are in memory.
+func (h *History) inMemory() int {
 	if h.big != nil {
 		return h.big.len()
 	}
@@ -99,6 +109,7 @@ func (h *History) Len() int {
 
 // Count returns the number of rows of the stream.
 func (h *History) Count(stream int) int {
+	h.read(stream)
 	if h.big != nil {
 		return len(h.big.all[stream])
 	}
@@ -113,10 +124,21 @@ func (h *History) Count(stream int) int {
 
 // Capped tells whether rows have left the history because of MaxTouches: what it says may then differ from a batch
 // over all events.
-func (h *History) Capped() bool { return h.blk != nil && h.blk[blkFlags]&flagCapped != 0 }
+func (h *History) Capped() bool {
+	h.readAll()
+	return h.blk != nil && h.blk[blkFlags]&flagCapped != 0
+}
 
 // Get returns the row with that stream and encoded id, nil where there is none.
 func (h *History) Get(stream int, id []byte) codecs.Row {
+	if r := h.get(stream, id); r != nil || !h.unread.has(stream) {
+		return r
+	}
+	return h.t.fetchRow(h, stream, id)
+}
+
+// get returns the row if it is in memory.
+func (h *History) get(stream int, id []byte) codecs.Row {
 	if h.big != nil {
 		return h.big.get(stream, id)
 	}
@@ -128,6 +150,7 @@ func (h *History) Get(stream int, id []byte) codecs.Row {
 
 // Latest returns the time of the stream's last row, math.MinInt64 where there is none.
 func (h *History) Latest(stream int) int64 {
+	h.read(stream)
 	if h.big != nil {
 		return h.big.latest(stream)
 	}
@@ -142,6 +165,7 @@ func (h *History) Latest(stream int) int64 {
 // Descend visits the stream's rows with from <= time <= to whose values on the access path are those of match (the
 // encoded values, one after the other), latest first in the total order.
 func (h *History) Descend(stream, path int, match []byte, from, to int64, v codecs.Visitor) {
+	h.readAll() // and nothing later, which would move the rows that are handed out
 	if h.big != nil {
 		h.big.descend(stream, path, match, from, to, v)
 		return
@@ -167,6 +191,7 @@ func (h *History) Descend(stream, path int, match []byte, from, to int64, v code
 
 // Ascend visits all rows in the total order.
 func (h *History) Ascend(v codecs.Visitor) {
+	h.readAll()
 	if h.big != nil {
 		h.big.ascend(v)
 		return
@@ -212,7 +237,8 @@ func (h *History) insert(row codecs.Row) {
 
 // Remove takes out the row with that stream and encoded id, if there is one.
 func (h *History) Remove(stream int, id []byte) {
-	r := h.Get(stream, id)
+	h.readAll() // later it would be read again
+	r := h.get(stream, id)
 	if r == nil {
 		return
 	}
@@ -242,7 +268,7 @@ func (h *History) Cap() {
 // release frees the key's block if nothing is left in it. The cache of a disk table keeps it until the removals are
 // committed: the disk does not know of them yet.
 func (h *History) release() {
-	if h.addr != 0 && h.Len() == 0 && (h.t.disk == nil || h.blk[blkFlags]&flagPending == 0) {
+	if h.addr != 0 && h.inMemory() == 0 && (h.t.disk == nil || h.blk[blkFlags]&flagPending == 0) {
 		h.forget()
 	}
 }
@@ -261,5 +287,5 @@ func (h *History) forget() {
 		}
 	}
 	h.t.arena.release(h.addr)
-	h.addr, h.blk, h.big = 0, nil, nil
+	h.addr, h.blk, h.big, h.unread = 0, nil, nil, 0
 }

@@ -31,6 +31,7 @@ type Options struct {
 	Blocks      *BlockCache // of disk tables' files; nil: a small one of its own
 	Untracked   bool        // no changelog is wanted: Changes yields nothing (files, tests)
 	LargeRows   int         // rows from which a history is indexed instead of scanned; 0: 64
+	ShortRows   int         // rows up to which a history is read from the disk whole; longer ones in part, see History. 0: 16
 
 	files vfs.FS // of the disk store; nil: the system's
 }
@@ -49,5 +50,6 @@ const (
 	defaultWriteBytes = 16 << 20
 	defaultCacheBytes = 64 << 20
 	defaultLargeRows  = 64
+	defaultShortRows  = 16
 	maxSmallBytes     = 24 << 10
 )

@@ -131,7 +131,11 @@ func (h *History) create(size int) {
 	h.blk = h.t.arena.block(h.addr)
 	clear(h.blk[1:blkHead])
 	h.blk[blkFlags] = flagUsed
-	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(noDue))
+	due := int64(noDue)
+	if h.unread != 0 {
+		due = unreadDue(h.unread)
+	}
+	binary.LittleEndian.PutUint64(h.blk[blkDue:], uint64(due))
 	binary.LittleEndian.PutUint16(h.blk[blkKey:], uint16(len(h.key)))
 	copy(h.blk[blkHead:], h.key)
 	h.setRows(0, len(h.blk), 0)

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -33,6 +34,7 @@ type Table struct {
 	trim    trim
 	disk    *disk    // nil: memory
 	loadErr error    // the first row that could not be loaded
+	readErr error    // the first row that could not be read from the disk
 	marked  [][]byte // keys whose marks a restore has read
 	scratch []byte   // of makeRoom
 	keyBuf  []byte   // of expiry
@@ -48,6 +50,7 @@ func Open(shape Shape, o Options) (*Table, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
+	o.ShortRows = cmp.Or(o.ShortRows, defaultShortRows)
 	t := &Table{shape: shape, opts: o, largeRows: o.LargeRows}
 	if t.largeRows == 0 {
 		t.largeRows = defaultLargeRows
@@ -69,7 +72,7 @@ func (t *Table) reset() {
 	t.pending = pending{off: t.opts.Untracked && t.opts.Dir == ""}
 	t.expiry = newExpiry(t.shape)
 	t.trim = trim{}
-	t.loadErr, t.marked = nil, nil
+	t.loadErr, t.readErr, t.marked = nil, nil, nil
 }
 
 // History moves the table's one History to key and returns it. The key must be at most MaxKey long, and stay unchanged
@@ -191,7 +194,7 @@ func (t *Table) Commit(position int64) error {
 			b[blkFlags] &^= flagPending
 			h.key, h.hash = blockKey(b), hash
 			h.attach(addr, b)
-			if h.addr != 0 && h.Len() == 0 {
+			if h.addr != 0 && h.inMemory() == 0 && h.unread == 0 {
 				if t.disk != nil {
 					t.disk.keys.left++
 				}
