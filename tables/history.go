@@ -237,7 +237,7 @@ func (h *History) insert(row codecs.Row) {
 
 // Remove takes out the row with that stream and encoded id, if there is one.
 func (h *History) Remove(stream int, id []byte) {
-	h.readAll() // later it would be read again
+	h.read(stream) // later the row would be read again
 	r := h.get(stream, id)
 	if r == nil {
 		return
