@@ -89,7 +89,7 @@ func (s *session) commitTransaction(ctx context.Context) (bool, error) {
 	moved := s.moved()
 	if len(moved) == 0 {
 		if s.outbox.Empty() {
-			return true, nil
+			return true, s.applyTables(dirty) // rows that are due leave without a record
 		}
 		position, err := s.owned()
 		if err != nil || position == nil {

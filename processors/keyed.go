@@ -260,13 +260,15 @@ func (w *keyed) tick(now time.Time) error {
 			}
 		}
 		known, changed := l.tracker.snapshot()
+		watermark := l.engine.watermark()
+		if changed {
+			watermark = max(watermark, l.tracker.watermark())
+		}
+		if err := l.engine.advance(watermark); err != nil { // also without a change: there may be more to let go
+			return err
+		}
 		if !changed {
 			continue
-		}
-		if watermark := l.tracker.watermark(); watermark > l.engine.watermark() {
-			if err := l.engine.advance(watermark); err != nil {
-				return err
-			}
 		}
 		meta := *l.table.Meta()
 		meta.Sources = known

@@ -299,10 +299,15 @@ func (d *disk) expire(t *Table, limit int64) (int, error) {
 	if err != nil {
 		return 0, d.readError(t, err)
 	}
-	n := 0
+	n, all := 0, true
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		if t.expiry.full(&t.pending) {
+			all = false
+			break
+		}
 		t.pending.done = appendItem(t.pending.done, it.Key())
 		err = items(it.Value(), func(key []byte) error {
+			t.expiry.visited++
 			t.keyBuf = append(t.keyBuf[:0], key...)
 			h, err := t.History(t.keyBuf)
 			if err != nil {
@@ -317,6 +322,9 @@ func (d *disk) expire(t *Table, limit int64) (int, error) {
 	t.current = History{t: t}
 	if err := errors.Join(err, it.Error()); err != nil {
 		return n, errors.Join(d.expireError(t, err), it.Close())
+	}
+	if all {
+		t.expiry.through = limit
 	}
 	return n, it.Close()
 }

@@ -16,6 +16,7 @@ type expiry struct {
 	queue   map[int64][]uint32 // memory tables: hashes of the keys that are due in the bucket
 	buckets bucketHeap         // its keys
 	through int64              // buckets below it have been carried out
+	visited int                // keys, since the last commit
 }
 
 type bucketHeap []int64
@@ -85,17 +86,24 @@ func (t *Table) scheduleAt(h *History, bucket int64) {
 	t.expiry.queue[bucket] = append(list, h.hash)
 }
 
+// What leaves stays in memory until the next commit. So where a great deal is due at once, because time has made a leap, it leaves
+// with several commits.
+const (
+	expireKeys  = 16 << 10 // that are visited between two commits, about
+	expireBytes = 8 << 20  // of changes, beyond which no more keys are visited
+)
+
 // Expire visits the keys that are to be visited by the table's watermark, takes out the rows that are due and frees the
-// keys that are left empty. It returns how many rows left.
+// keys that are left empty. Where that would be a great deal it does some, and the next call, after a commit, goes on. It
+// returns how many rows left.
 func (t *Table) Expire() (int, error) {
 	if t.meta.Watermark == math.MinInt64 {
 		return 0, nil
 	}
 	limit := t.expiry.bucket(t.meta.Watermark)
-	if limit <= t.expiry.through {
+	if limit <= t.expiry.through || t.expiry.full(&t.pending) {
 		return 0, nil
 	}
-	t.expiry.through = limit
 	if t.disk != nil {
 		return t.disk.expire(t, limit)
 	}
@@ -105,11 +113,23 @@ func (t *Table) Expire() (int, error) {
 		bucket := heap.Pop(&x.buckets).(int64)
 		hashes := x.queue[bucket]
 		delete(x.queue, bucket)
-		for _, hash := range hashes {
+		for i, hash := range hashes {
+			if x.full(&t.pending) {
+				x.queue[bucket] = hashes[i:]
+				heap.Push(&x.buckets, bucket)
+				return n, nil
+			}
 			n += t.expireHash(hash, bucket)
+			x.visited++
 		}
 	}
+	x.through = limit
 	return n, nil
+}
+
+// full tells whether enough leaves with the next commit, if there is to be one.
+func (x *expiry) full(p *pending) bool {
+	return !p.off && (x.visited >= expireKeys || len(p.buf) >= expireBytes)
 }
 
 // expireHash expires the keys with that hash that are scheduled in the bucket.

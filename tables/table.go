@@ -130,13 +130,12 @@ func (t *Table) Accept() uint64 {
 	return t.meta.Accepted
 }
 
-// Advance raises the watermark, which never falls, and takes out what is due.
+// Advance raises the watermark, which never falls, and takes out what is due, as Expire does.
 func (t *Table) Advance(watermark int64) error {
-	if watermark <= t.meta.Watermark {
-		return nil
+	if watermark > t.meta.Watermark {
+		t.meta.Watermark = watermark
+		t.metaDirty = true
 	}
-	t.meta.Watermark = watermark
-	t.metaDirty = true
 	_, err := t.Expire()
 	return err
 }
@@ -204,6 +203,7 @@ func (t *Table) Commit(position int64) error {
 		}
 	}
 	t.pending.reset()
+	t.expiry.visited = 0
 	t.metaDirty = false
 	t.current = History{t: t}
 	if t.disk != nil {
