@@ -99,3 +99,6 @@ func (a *arena) release(addr uint32) {
 	binary.LittleEndian.PutUint32(b[4:], a.free[b[0]])
 	a.free[b[0]] = addr
 }
+
+// size returns how many bytes the chunks have.
+func (a *arena) size() int64 { return int64(len(a.chunks)) * chunkUnits * unitSize }

@@ -336,37 +336,3 @@ func (d *disk) expireError(t *Table, err error) error {
 	}
 	return d.readError(t, err)
 }
-
-// evict forgets histories that were not used lately, until the cache fits again: the clock algorithm over the index.
-func (t *Table) evict() {
-	d := t.disk
-	over := t.Bytes() - t.opts.CacheBytes
-	for steps := 0; steps < 2*len(t.keys.parts) && over > 0; steps++ {
-		part := &t.keys.parts[d.hand]
-		d.hand = (d.hand + 1) % len(t.keys.parts)
-		for i := 0; i < len(part.slots); {
-			s := part.slots[i]
-			if s == 0 {
-				i++
-				continue
-			}
-			b := t.arena.block(uint32(s))
-			switch {
-			case b[blkFlags]&flagPending != 0:
-				i++
-			case b[blkFlags]&flagUsed != 0:
-				b[blkFlags] &^= flagUsed
-				i++
-			default:
-				h := History{t: t, key: blockKey(b), hash: uint32(s >> 32)}
-				h.attach(uint32(s), b)
-				over -= t.arena.live
-				if h.big != nil {
-					over -= h.big.bytes()
-				}
-				h.forget() // moves a later entry to i
-				over += t.arena.live
-			}
-		}
-	}
-}
