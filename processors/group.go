@@ -46,6 +46,7 @@ func (g *group) Consume(ctx context.Context, topics []string, handler sarama.Con
 
 func (g *group) consume(ctx context.Context, topics []string, handler sarama.ConsumerGroupHandler) error {
 	var delay backoff
+	var waits waiting
 	for {
 		started := time.Now()
 		sessionCtx, cancel := context.WithCancelCause(ctx)
@@ -86,12 +87,16 @@ func (g *group) consume(ctx context.Context, topics []string, handler sarama.Con
 			err = nil
 		}
 		if err == nil {
+			waits = waiting{}
 			continue // a rebalance
 		}
 		wait := passingDelay
 		if failure != nil || !isPassing(err) {
+			waits = waiting{}
 			wait = delay.next()
 			g.log.Warn("session ended, joining again", "group", g.p.name, "cause", err, "wait", wait)
+		} else if since, long := waits.note(time.Now()); long {
+			g.log.Warn("the group's coordinator lets no session begin, trying again", "group", g.p.name, "cause", err, "since", since)
 		} else {
 			g.log.Debug("session could not begin yet, joining again", "group", g.p.name, "cause", err, "wait", wait)
 		}
@@ -103,6 +108,27 @@ func (g *group) consume(ctx context.Context, topics []string, handler sarama.Con
 
 // passingDelay is how long to wait where the group is not ready for this member.
 const passingDelay = 50 * time.Millisecond
+
+// waitPatience is how long what should pass by itself may take before somebody is told, and how often. What takes longest is a
+// transaction that was left open, whose coordinator looks every ten seconds whether the time of one is over.
+const waitPatience = transactionTimeout + 20*time.Second
+
+// waiting tells how long the answers have been such as should pass by themselves. The zero value has seen none.
+type waiting struct {
+	since, told time.Time
+}
+
+// note takes one more of them, and tells since when they are all there is, and whether that is worth a warning now.
+func (w *waiting) note(now time.Time) (since time.Time, long bool) {
+	if w.since.IsZero() {
+		w.since, w.told = now, now
+	}
+	if now.Sub(w.told) < waitPatience {
+		return w.since, false
+	}
+	w.told = now
+	return w.since, true
+}
 
 // isPassing tells answers that are no failure of anything: the group is busy with another rebalance, its coordinator has just
 // taken over, or what an instance has left open keeps its offsets unknown until it is ended.
