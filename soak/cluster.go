@@ -47,9 +47,18 @@ func startCluster(ctx context.Context, kind, dir string) (cluster, error) {
 		if err != nil {
 			return nil, err
 		}
-		k := &kafka{dist: dist, options: apache.Options{Port: port, Dir: filepath.Join(dir, "kafka"), Heap: "1g"}}
-		k.server, err = dist.Start(ctx, k.options)
-		return k, err
+		controller, err := dist.StartController(ctx, filepath.Join(dir, "controller"))
+		if err != nil {
+			return nil, fmt.Errorf("start the controller: %w", err)
+		}
+		k := &kafka{dist: dist, controller: controller, options: apache.Options{
+			Port: port, Dir: filepath.Join(dir, "kafka"), Heap: "1g", Controller: controller.Addr(),
+		}}
+		if k.server, err = dist.Start(ctx, k.options); err != nil {
+			controller.Stop()
+			return nil, err
+		}
+		return k, nil
 	}
 	return nil, fmt.Errorf("no kind of broker is called %q: there are apache and embedded", kind)
 }
@@ -62,10 +71,11 @@ func (e embedded) restart(context.Context) error              { return errors.Er
 func (e embedded) sick() bool                                 { return false }
 func (e embedded) close()                                     { e.Close() }
 
-// kafka is an Apache Kafka that keeps its port and data over restarts.
+// kafka is a broker of Apache Kafka that keeps its port and data over restarts, and a controller that stays up.
 type kafka struct {
-	dist    apache.Distribution
-	options apache.Options
+	dist       apache.Distribution
+	controller *apache.Server
+	options    apache.Options
 
 	mu     sync.Mutex
 	server *apache.Server // nil while it is down
@@ -117,6 +127,7 @@ func (k *kafka) close() {
 	if k.server != nil {
 		k.server.Stop()
 	}
+	k.controller.Stop()
 }
 
 // createTopics makes the input topics.

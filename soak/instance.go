@@ -40,6 +40,7 @@ type process struct {
 	from  int64         // where its part of the file begins
 	ended chan struct{} // closed when it has ended
 	err   error         // how it ended; read after ended
+	rival bool          // another process had its instance id when it began
 
 	mu     sync.Mutex
 	wanted bool // it was told or made to end
@@ -144,6 +145,7 @@ func (in *instance) begin() error {
 	if err != nil {
 		return err
 	}
+	life.rival = in.rival
 	in.process = life
 	go in.watch(life)
 	return nil
@@ -158,7 +160,7 @@ func (in *instance) watch(life *process) {
 	output := life.output()
 	if hit := failpointHit.FindStringSubmatch(output); hit != nil {
 		in.run.tally.add("kill -9 at " + hit[1])
-	} else if in.hasRival() && strings.Contains(output, "another instance runs with instance_id") {
+	} else if life.rival && strings.Contains(output, "another instance runs with instance_id") {
 		in.run.tally.add("fenced by the zombie that it replaced")
 	} else {
 		in.run.problem("instance %s has ended by itself: %v\n%s", in.name, life.err, output)
@@ -198,17 +200,12 @@ func (in *instance) release() {
 }
 
 // meet says that another process has the instance's id until release. Of two such processes the last to join a group goes on,
-// and that can be the older one, where a broker that has crashed knows neither any more.
+// and that can be the older one, where a broker that has crashed knows neither any more. With several groups each can find that the
+// other has one, so that both end, the newer perhaps after the older.
 func (in *instance) meet() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.rival = true
-}
-
-func (in *instance) hasRival() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.rival
 }
 
 // patience is how long an instance may take to stop before that is a problem. It promises two seconds, whether a broker

@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -52,6 +53,10 @@ type Options struct {
 	Dir string
 	// Heap is Java's -Xmx; empty means 512m.
 	Heap string
+	// Controller is where the controller is that StartController has started; empty makes the process its own. A broker that is
+	// killed and is its own controller comes back as the leader that it was, and finds out seconds later that it is a new one: a
+	// group's coordinator that loads its log in that moment can end with a part of it.
+	Controller string
 }
 
 // Server is a running Apache Kafka.
@@ -105,21 +110,13 @@ func (d Distribution) startIn(ctx context.Context, dir, remove string, opts Opti
 	if err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "server.properties")
-	text := strings.NewReplacer("@DIR@", dir, "@PORT@", strconv.Itoa(port),
-		"@CONTROLLER_PORT@", strconv.Itoa(controllerPort)).Replace(properties)
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(config, []byte(text), 0o644)); err != nil {
-		return nil, err
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	role := brokerRole(addr, opts.Controller)
+	if opts.Controller == "" {
+		role = bothRoles(addr, net.JoinHostPort("127.0.0.1", strconv.Itoa(controllerPort)))
 	}
-	if err := d.format(ctx, config); err != nil {
-		return nil, err
-	}
-	heap := opts.Heap
-	if heap == "" {
-		heap = "512m"
-	}
-	s := &Server{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir, done: make(chan struct{})}
-	if err := s.run(remove, d.java("-Xmx"+heap, "kafka.Kafka", config)); err != nil {
+	s, err := d.launch(ctx, launch{addr: addr, dir: dir, remove: remove, heap: cmp.Or(opts.Heap, "512m"), role: role})
+	if err != nil {
 		return nil, err
 	}
 	if err := s.waitReady(ctx); err != nil {
@@ -128,6 +125,65 @@ func (d Distribution) startIn(ctx context.Context, dir, remove string, opts Opti
 		return nil, fmt.Errorf("%w\n%s", err, log)
 	}
 	return s, nil
+}
+
+// StartController starts a controller with its data in dir, for brokers that are processes of their own, and does not wait for it:
+// a broker is not ready before its controller is.
+func (d Distribution) StartController(ctx context.Context, dir string) (*Server, error) {
+	port, _, err := choosePorts(0)
+	if err != nil {
+		return nil, err
+	}
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return d.launch(ctx, launch{addr: addr, dir: dir, heap: "256m", role: controllerRole(addr)})
+}
+
+// launch is one process: where it listens, its directory, the one to remove at its end, Java's -Xmx and the configuration that tells
+// its role.
+type launch struct {
+	addr, dir, remove, heap, role string
+}
+
+func (d Distribution) launch(ctx context.Context, l launch) (*Server, error) {
+	config := filepath.Join(l.dir, "server.properties")
+	text := strings.NewReplacer("@DIR@", l.dir, "@ROLE@", l.role).Replace(properties)
+	if err := errors.Join(os.MkdirAll(l.dir, 0o755), os.WriteFile(config, []byte(text), 0o644)); err != nil {
+		return nil, err
+	}
+	if err := d.format(ctx, config); err != nil {
+		return nil, err
+	}
+	s := &Server{addr: l.addr, dir: l.dir, done: make(chan struct{})}
+	return s, s.run(l.remove, d.java("-Xmx"+l.heap, "kafka.Kafka", config))
+}
+
+// Numbers of the nodes. They are fixed because a broker's data carries its own.
+const brokerID, controllerID = 1, 2
+
+func bothRoles(clients, controller string) string {
+	return fmt.Sprintf(`process.roles=broker,controller
+node.id=%[1]d
+controller.quorum.voters=%[1]d@%[3]s
+listeners=PLAINTEXT://%[2]s,CONTROLLER://%[3]s
+advertised.listeners=PLAINTEXT://%[2]s`, brokerID, clients, controller)
+}
+
+func brokerRole(clients, controller string) string {
+	return fmt.Sprintf(`process.roles=broker
+node.id=%d
+controller.quorum.voters=%d@%s
+listeners=PLAINTEXT://%[4]s
+advertised.listeners=PLAINTEXT://%[4]s
+broker.heartbeat.interval.ms=1000`, brokerID, controllerID, controller, clients)
+}
+
+// controllerRole lets a broker that was killed come back after a few seconds: the controller takes no other for it before that.
+func controllerRole(addr string) string {
+	return fmt.Sprintf(`process.roles=controller
+node.id=%d
+controller.quorum.voters=%[1]d@%[2]s
+listeners=CONTROLLER://%[2]s
+broker.session.timeout.ms=4000`, controllerID, addr)
 }
 
 // java is the command line of one of Kafka's programs. The flags trade peak speed for a quick start.
