@@ -46,7 +46,7 @@ func (g *group) Consume(ctx context.Context, topics []string, handler sarama.Con
 
 func (g *group) consume(ctx context.Context, topics []string, handler sarama.ConsumerGroupHandler) error {
 	var delay backoff
-	var waits waiting
+	var waits, fenced waiting
 	for {
 		started := time.Now()
 		sessionCtx, cancel := context.WithCancelCause(ctx)
@@ -67,6 +67,15 @@ func (g *group) consume(ctx context.Context, topics []string, handler sarama.Con
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(failure, sarama.ErrFencedInstancedId), errors.Is(err, sarama.ErrFencedInstancedId):
+			if h.session != nil {
+				fenced = waiting{}
+			}
+			if g.outlast(ctx, &fenced) {
+				continue
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
 			return fmt.Errorf("consumer group %s: another instance runs with instance_id %q; each needs one of its own: %w",
 				g.p.name, g.p.config.Consumer.Group.InstanceId, errors.Join(failure, err))
 		case failure != nil && isFatal(failure):
@@ -105,6 +114,22 @@ func (g *group) consume(ctx context.Context, topics []string, handler sarama.Con
 		}
 	}
 }
+
+// outlast waits where the group has another member with this instance's id, and returns whether to join again: it can be this instance's own
+// predecessor, or itself under a name that the group's coordinator has lost in a crash, which leaves the group when its session is over.
+// Whoever has been there for longer lives. Nothing is taken from it: who comes with a name that the group does not know is turned away.
+func (g *group) outlast(ctx context.Context, fenced *waiting) bool {
+	group := g.p.config.Consumer.Group
+	patience := group.Session.Timeout + group.Session.Timeout/2
+	if fenced.since.IsZero() {
+		g.log.Warn("another member has this instance's id, waiting whether it lives", "group", g.p.name, "instance_id", group.InstanceId, "wait", patience)
+	}
+	since, _ := fenced.note(time.Now())
+	return time.Since(since) < patience && sleep(ctx, fencedDelay)
+}
+
+// fencedDelay is how often it asks again meanwhile.
+const fencedDelay = 500 * time.Millisecond
 
 // passingDelay is how long to wait where the group is not ready for this member.
 const passingDelay = 50 * time.Millisecond

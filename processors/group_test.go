@@ -1,9 +1,56 @@
 package processors
 
 import (
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
+
+// A coordinator that comes back from a crash may know an instance by the name of its predecessor, until that one's session is over.
+func TestAStaleMemberWithTheInstanceIDIsOutlasted(t *testing.T) {
+	r := newRig(t)
+	var joins atomic.Int64
+	r.fence(func() bool { return joins.Add(1) <= 3 })
+	run := r.start("")
+	const n = 100
+	r.produce(0, n)
+	r.eventually("everything committed", func() bool { return r.committed() == n })
+	if err := run.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.wantAll(n)
+}
+
+func TestALiveMemberWithTheInstanceIDIsNot(t *testing.T) {
+	r := newRig(t)
+	r.fence(func() bool { return true })
+	run := r.start("", func(p *processor) {
+		p.config.Consumer.Group.Session.Timeout = time.Second
+		p.config.Consumer.Group.Heartbeat.Interval = 100 * time.Millisecond
+	})
+	<-run.done
+	err := run.stop()
+	if err == nil || !strings.Contains(err.Error(), "another instance runs with instance_id") {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// fence answers members that join, for as long as on says so, that another has their instance id.
+func (r *rig) fence(on func() bool) {
+	r.cluster.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if !on() {
+			return nil, nil, false
+		}
+		r.cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
+		resp.ErrorCode = kerr.FencedInstanceID.Code
+		return resp, nil, true
+	})
+}
 
 func TestWaitingIsToldAfterAWhileAndThenNowAndAgain(t *testing.T) {
 	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
