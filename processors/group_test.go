@@ -14,20 +14,16 @@ import (
 func TestAStaleMemberWithTheInstanceIDIsOutlasted(t *testing.T) {
 	r := newRig(t)
 	var joins atomic.Int64
-	r.fence(func() bool { return joins.Add(1) <= 3 })
+	r.refuseMembers(kmsg.JoinGroup, kerr.FencedInstanceID, func() bool { return joins.Add(1) <= 3 })
 	run := r.start("")
 	const n = 100
 	r.produce(0, n)
-	r.eventually("everything committed", func() bool { return r.committed() == n })
-	if err := run.stop(); err != nil {
-		t.Fatal(err)
-	}
-	r.wantAll(n)
+	run.handleAll(n)
 }
 
 func TestALiveMemberWithTheInstanceIDIsNot(t *testing.T) {
 	r := newRig(t)
-	r.fence(func() bool { return true })
+	r.refuseMembers(kmsg.JoinGroup, kerr.FencedInstanceID, func() bool { return true })
 	run := r.start("", func(p *processor) {
 		p.config.Consumer.Group.Session.Timeout = time.Second
 		p.config.Consumer.Group.Heartbeat.Interval = 100 * time.Millisecond
@@ -37,19 +33,6 @@ func TestALiveMemberWithTheInstanceIDIsNot(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "another instance runs with instance_id") {
 		t.Errorf("it ended with %v", err)
 	}
-}
-
-// fence answers members that join, for as long as on says so, that another has their instance id.
-func (r *rig) fence(on func() bool) {
-	r.cluster.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		if !on() {
-			return nil, nil, false
-		}
-		r.cluster.KeepControl()
-		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
-		resp.ErrorCode = kerr.FencedInstanceID.Code
-		return resp, nil, true
-	})
 }
 
 func TestWaitingIsToldAfterAWhileAndThenNowAndAgain(t *testing.T) {

@@ -233,6 +233,16 @@ func (r *rig) start(dir string, options ...func(*processor)) *running {
 	return run
 }
 
+// handleAll waits until the first n records are committed, stops the processor and checks that all stand in the output.
+func (run *running) handleAll(n int) {
+	run.rig.t.Helper()
+	run.rig.eventually("everything committed", func() bool { return run.rig.committed() == int64(n) })
+	if err := run.stop(); err != nil {
+		run.rig.t.Fatal(err)
+	}
+	run.rig.wantAll(n)
+}
+
 // wantHandledOnce checks that a processor that has stopped was given no record twice.
 func (run *running) wantHandledOnce() {
 	run.rig.t.Helper()
@@ -330,13 +340,25 @@ func (r *rig) failProduce(topic string, code int16, on func() bool) {
 
 // endSessions answers heartbeats, for as long as on says so, as if there were a rebalance.
 func (r *rig) endSessions(on func() bool) {
-	r.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+	r.refuseMembers(kmsg.Heartbeat, kerr.RebalanceInProgress, on)
+}
+
+// refuseMembers answers the heartbeats or the joins of members with an error for as long as on says so.
+func (r *rig) refuseMembers(key kmsg.Key, with *kerr.Error, on func() bool) {
+	r.cluster.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if !on() {
 			return nil, nil, false
 		}
 		r.cluster.KeepControl()
-		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
-		resp.ErrorCode = kerr.RebalanceInProgress.Code
+		resp := req.ResponseKind()
+		switch resp := resp.(type) {
+		case *kmsg.HeartbeatResponse:
+			resp.ErrorCode = with.Code
+		case *kmsg.JoinGroupResponse:
+			resp.ErrorCode = with.Code
+		default:
+			r.t.Errorf("no way to refuse a %T", req)
+		}
 		return resp, nil, true
 	})
 }

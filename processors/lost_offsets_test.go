@@ -55,15 +55,7 @@ func TestReadingGoesOnBehindRecordsThatAreGone(t *testing.T) {
 	away.Store(true)
 	r.endSessions(away.Load)
 	joins := r.requests(kmsg.JoinGroup)
-	r.cluster.ControlKey(int16(kmsg.JoinGroup), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		if !away.Load() {
-			return nil, nil, false
-		}
-		r.cluster.KeepControl()
-		resp := req.ResponseKind().(*kmsg.JoinGroupResponse)
-		resp.ErrorCode = kerr.RebalanceInProgress.Code
-		return resp, nil, true
-	})
+	r.refuseMembers(kmsg.JoinGroup, kerr.RebalanceInProgress, away.Load)
 	r.eventually("the session ended", func() bool { return joins.Load() > 0 })
 	r.produce(n, 2*n)
 	ends := map[int32]int64{}
