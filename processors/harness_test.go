@@ -196,20 +196,7 @@ type running struct {
 func (r *rig) start(dir string, options ...func(*processor)) *running {
 	r.t.Helper()
 	log := newEchoLog()
-	p := &processor{
-		name: testGroup, topics: []string{testInput}, partitions: testPartitions,
-		changelog: testChangelog, rejected: testRejected,
-		config: testConfig(), brokers: r.cluster.ListenAddrs(),
-		transactional: r.transactional, records: 50_000,
-		interval: 10 * time.Millisecond, trimming: time.Hour, grace: 2 * time.Second,
-		log: r.log, stats: NewStats(&rules.Plan{}), onReady: func() {},
-	}
-	p.stores = newStores(echoShape, func(partition int32) tables.Options {
-		if dir == "" {
-			return tables.Options{}
-		}
-		return tables.Options{Dir: fmt.Sprintf("%s/%d", dir, partition)}
-	})
+	p := r.processor(dir)
 	p.newWork = func(s *session) (work, error) { return &echo{s: s, log: log}, nil }
 	for _, option := range options {
 		option(p)
@@ -231,6 +218,24 @@ func (r *rig) start(dir string, options ...func(*processor)) *running {
 		_ = run.stop() // the test has looked at the error
 	})
 	return run
+}
+
+// processor returns a processor that does nothing yet.
+func (r *rig) processor(dir string) *processor {
+	return &processor{
+		name: testGroup, topics: []string{testInput}, partitions: testPartitions,
+		changelog: testChangelog, rejected: testRejected,
+		config: testConfig(), brokers: r.cluster.ListenAddrs(),
+		transactional: r.transactional, records: 50_000,
+		interval: 10 * time.Millisecond, trimming: time.Hour, grace: 2 * time.Second,
+		log: r.log, stats: NewStats(&rules.Plan{}), onReady: func() {},
+		stores: newStores(echoShape, func(partition int32) tables.Options {
+			if dir == "" {
+				return tables.Options{}
+			}
+			return tables.Options{Dir: fmt.Sprintf("%s/%d", dir, partition)}
+		}),
+	}
 }
 
 // handleAll waits until the first n records are committed, stops the processor and checks that all stand in the output.

@@ -93,52 +93,78 @@ func (s *session) restoreOnce(st *store) error {
 
 // load reads the changelog from an offset on into the table, up to the barrier.
 func (s *session) load(st *store, from int64) error {
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	ahead := newReadAhead(ctx, s.p.reader, s.p.changelog, st.partition, from, len(s.stores))
 	begun, reported := time.Now(), time.Now()
 	records, total := 0, st.barrier-from
 	report := s.p.report()
 	report.restoring(st.partition, total, total)
-	for {
-		var part fetched
-		select {
-		case part = <-ahead.blocks:
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		}
-		switch {
-		case part.err != nil:
-			return readError(part.err)
-		case part.block == nil:
-			return context.Cause(s.ctx)
-		}
-		var failed error
-		visitBlock(part.block, part.from, st.barrier+1, func(r *committedRecord) bool {
-			records++
-			failed = st.table.Load(r.Key, r.Value, r.Offset)
-			return failed == nil && s.ctx.Err() == nil
-		})
-		next := behind(part.block, part.from)
-		switch {
-		case failed != nil:
-			return st.failed(fatalError{failed}) // reading it again would find the same
-		case s.ctx.Err() != nil:
-			return s.ctx.Err()
-		case next > st.barrier:
+	return s.p.load(s.ctx, st, from, st.barrier+1, len(s.stores), func(b loaded) (bool, error) {
+		records += b.records
+		if b.next > st.barrier {
 			report.restoring(st.partition, 0, total)
 			took := time.Since(begun)
 			level := slog.LevelDebug
 			if took > progressInterval {
 				level = slog.LevelInfo // what follows takes a while too: a disk table is written now
 			}
-			s.log.Log(s.ctx, level, "changelog read", "partition", st.partition, "records", records, "took", took)
-			return nil
+			s.log.Log(s.ctx, level, "changelog read", "partition", st.partition, "from", from, "records", records, "took", took)
+			return false, nil
 		}
-		report.restoring(st.partition, st.barrier-next, total)
+		report.restoring(st.partition, st.barrier-b.next, total)
 		if time.Since(reported) > progressInterval {
 			reported = time.Now()
-			s.log.Info("restoring table", "partition", st.partition, "records", records, "remaining", st.barrier-next)
+			s.log.Info("restoring table", "partition", st.partition, "records", records, "remaining", st.barrier-b.next)
+		}
+		return true, nil
+	})
+}
+
+// loaded is a block of a changelog that has been loaded into its table.
+type loaded struct {
+	records int   // of it
+	next    int64 // offset behind it
+	newest  int64 // offset behind the last record there was when it was fetched
+}
+
+// load loads what a partition's changelog has in [from, end) into its table, block by block, for as long as ctx lasts and more, which is
+// told of each block, wants another. siblings is how many do so at once.
+//
+// A table is what its changelog says up to its position, so whoever goes on from there relies on every record before it. That is why
+// nothing is loaded behind a block that the end of ctx has cut short, be the next at hand or not.
+func (p *processor) load(ctx context.Context, st *store, from, end int64, siblings int, more func(loaded) (bool, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ahead := newReadAhead(ctx, p.reader, p.changelog, st.partition, from, siblings)
+	for {
+		var part fetched
+		select {
+		case part = <-ahead.blocks:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		switch {
+		case part.err != nil:
+			return readError(part.err)
+		case part.block == nil:
+			return context.Cause(ctx)
+		}
+		var failed error
+		records := 0
+		next, whole := visitBlock(part.block, part.from, end, func(r *committedRecord) bool {
+			if ctx.Err() != nil {
+				return false
+			}
+			records++
+			failed = st.table.Load(r.Key, r.Value, r.Offset)
+			return failed == nil
+		})
+		switch {
+		case failed != nil:
+			return st.failed(fatalError{failed}) // reading it again would find the same
+		case !whole:
+			return context.Cause(ctx)
+		}
+		if on, err := more(loaded{records, next, part.block.HighWaterMarkOffset}); err != nil || !on {
+			return err
 		}
 	}
 }

@@ -158,37 +158,15 @@ func (s *standbys) follow(ctx context.Context, f *standby, st *store) error {
 		return fmt.Errorf("%w: it is at offset %d, the changelog has %d to %d", errRebuild, position, oldest, newest)
 	}
 	s.note(f, position, newest)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ahead := newReadAhead(ctx, s.p.reader, s.p.changelog, st.partition, max(position, oldest), int(s.p.partitions))
-	for {
-		var part fetched
-		select {
-		case part = <-ahead.blocks:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		switch {
-		case part.err != nil:
-			return readError(part.err)
-		case part.block == nil:
-			return context.Cause(ctx)
-		}
-		var failed error
-		next, _ := visitBlock(part.block, part.from, math.MaxInt64, func(r *committedRecord) bool {
-			failed = st.table.Load(r.Key, r.Value, r.Offset)
-			return failed == nil && ctx.Err() == nil
-		})
-		if failed != nil {
-			return st.failed(fatalError{failed}) // reading it again would find the same
-		}
-		if next >= newest && ctx.Err() == nil {
-			if err := st.failed(st.table.Settle(ctx, next)); err != nil {
-				return err
+	return s.p.load(ctx, st, max(position, oldest), math.MaxInt64, int(s.p.partitions), func(b loaded) (bool, error) {
+		if b.next >= newest {
+			if err := st.failed(st.table.Settle(ctx, b.next)); err != nil {
+				return false, err
 			}
 		}
-		s.note(f, next, part.block.HighWaterMarkOffset)
-	}
+		s.note(f, b.next, b.newest)
+		return true, nil
+	})
 }
 
 // bounds returns where a partition's changelog begins and ends. A rebalance waits for followers that have to go, and a request
