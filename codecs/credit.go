@@ -1,6 +1,7 @@
 package codecs
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 )
@@ -24,6 +25,7 @@ type NamedValue struct {
 // NoClass, a Null TouchID and no credit.
 type Credit struct {
 	Rule, Model string
+	PerTouch    bool  // the model may give a conversion several rows, so the row's key has the touch
 	Conversion  Value // the conversion's id
 	TouchID     Value
 	Touch       string // the touch's stream
@@ -31,10 +33,10 @@ type Credit struct {
 	Credit      int64 // micro-credits, 0 to 1,000,000
 	EventTime   int64 // the conversion's, microseconds
 	Select      []NamedValue
-	Measure     []NamedValue // of the whole conversion; the output rows have the credit's share of it
+	Measure     []NamedValue // what the touch has of them; Ints and Decimals
 }
 
-// AppendFinal appends the row as JSON, without anything of its way there. A measure whose share is not exact is an error,
+// AppendFinal appends the row as JSON, without anything of its way there. A measure that is neither an Int nor a Decimal is an error,
 // here and in the other two forms, after which what was appended means nothing.
 func AppendFinal(dst []byte, c *Credit) ([]byte, error) {
 	dst, err := appendCredit(dst, c, 1)
@@ -65,12 +67,32 @@ func AppendDelta(dst []byte, c *Credit, sign int, reason, deltaID string) ([]byt
 	return append(dst, '}'), err
 }
 
-// AppendRowKey appends the key of a row's upserts, rule|model|conversion id. Names of rules and models have no bar in
-// them, so different rows have different keys.
-func AppendRowKey(dst []byte, rule, model string, conversion Value) []byte {
-	dst = append(append(dst, rule...), '|')
-	dst = append(append(dst, model...), '|')
-	return AppendText(dst, conversion)
+// AppendRowKey appends the key of a row's upserts: rule|model|conversion id, and where a conversion may have several rows
+// |touch stream|touch id behind it, unless the row has no touch. Names have no bar in them; in keys of the longer kind bars of ids
+// are written %7C and percent signs %25. So different rows have different keys.
+func AppendRowKey(dst []byte, c *Credit) []byte {
+	dst = append(append(dst, c.Rule...), '|')
+	dst = append(append(dst, c.Model...), '|')
+	if !c.PerTouch {
+		return AppendText(dst, c.Conversion)
+	}
+	dst = appendPart(dst, c.Conversion)
+	if c.TouchID.IsNull() {
+		return dst
+	}
+	dst = append(append(dst, '|'), c.Touch...)
+	return appendPart(append(dst, '|'), c.TouchID)
+}
+
+// appendPart appends an id without a bar.
+func appendPart(dst []byte, id Value) []byte {
+	at := len(dst)
+	dst = AppendText(dst, id)
+	if bytes.IndexByte(dst[at:], '|') < 0 && bytes.IndexByte(dst[at:], '%') < 0 {
+		return dst
+	}
+	text := bytes.ReplaceAll(dst[at:], []byte("%"), []byte("%25"))
+	return append(dst[:at], bytes.ReplaceAll(text, []byte("|"), []byte("%7C"))...)
 }
 
 // appendCredit appends what all kinds of rows begin with, up to where the kind's own fields go.
@@ -92,8 +114,11 @@ func appendCredit(dst []byte, c *Credit, sign int) ([]byte, error) {
 		dst = appendField(dst, f.Name, f.Value)
 	}
 	for _, f := range c.Measure {
-		v, err := Share(f.Value, c.Credit)
-		if err == nil && sign < 0 {
+		v, err := f.Value, error(nil)
+		switch {
+		case v.Kind != Int && v.Kind != Decimal:
+			err = fmt.Errorf("is %s: only int and decimal are exact", v.Kind)
+		case sign < 0:
 			v, err = Negate(v)
 		}
 		if err != nil {

@@ -3,7 +3,6 @@ package codecs
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"strconv"
 )
 
@@ -12,9 +11,6 @@ const (
 	maxCoef  = 1e18 - 1
 	maxScale = 18
 )
-
-// microCredits is the credit of one whole conversion.
-const microCredits = 1_000_000
 
 var errInexact = errors.New("not representable in 18 digits")
 
@@ -88,49 +84,4 @@ func Negate(v Value) (Value, error) {
 		return v, nil
 	}
 	return Value{}, fmt.Errorf("negate a %s: only int and decimal are exact", v.Kind)
-}
-
-// Share returns what a credit, 0 to 1,000,000 micro-credits, is worth of an Int or a Decimal: v * credit / 1,000,000. It
-// never rounds: a share that is not exact in 18 digits is an error. A share of an Int that is no integer is a Decimal,
-// and a share of a Null is Null.
-func Share(v Value, credit int64) (Value, error) {
-	if credit < 0 || credit > microCredits {
-		return Value{}, fmt.Errorf("share of %d micro-credits: not between 0 and %d", credit, microCredits)
-	}
-	switch {
-	case v.Kind == Null:
-		return v, nil
-	case v.Kind != Int && v.Kind != Decimal:
-		return Value{}, fmt.Errorf("share of a %s: only int and decimal are exact", v.Kind)
-	case credit == microCredits:
-		return v, nil
-	case credit == 0:
-		return Value{Kind: v.Kind}, nil
-	}
-	coef := uint64(v.Num)
-	if v.Num < 0 {
-		coef = -coef
-	}
-	high, low := bits.Mul64(coef, uint64(credit))
-	scale := int(v.Scale) + 6
-	for scale > 0 && (high|low) != 0 {
-		_, rest := bits.Div64(high%10, low, 10)
-		if rest != 0 {
-			break
-		}
-		low, _ = bits.Div64(high%10, low, 10)
-		high /= 10
-		scale--
-	}
-	if high != 0 || low > maxCoef || scale > maxScale {
-		return Value{}, fmt.Errorf("%d micro-credits of %s: %w", credit, AppendText(nil, v), errInexact)
-	}
-	share := DecimalValue(int64(low), uint8(scale))
-	if v.Num < 0 {
-		share.Num = -share.Num
-	}
-	if v.Kind == Int && share.Scale == 0 {
-		share.Kind = Int
-	}
-	return share, nil
 }

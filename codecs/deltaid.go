@@ -27,7 +27,7 @@ func uuidV5(namespace uuid, name []byte) (u uuid) {
 // where no event caused it.
 func DeltaID(c *Credit, sign int, cause Row) string {
 	var buf [512]byte
-	key := AppendRowKey(buf[:0:128], c.Rule, c.Model, c.Conversion)
+	key := AppendRowKey(buf[:0:128], c)
 	name := appendBytes(buf[128:128], key)
 	name = appendString(name, c.Class)
 	name = appendString(name, c.Touch)

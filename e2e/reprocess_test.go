@@ -192,7 +192,7 @@ func (r *rig) wantInterval(plan *rules.Plan, rule *rules.Rule, topic string, bat
 		if err != nil {
 			r.t.Error(err)
 		}
-		want[string(codecs.AppendRowKey(nil, rule.Name, rule.Model, c.Conversion))] = bareRow(r.t, decode[map[string]any](r.t, value))
+		want[string(codecs.AppendRowKey(nil, c))] = bareRow(r.t, decode[map[string]any](r.t, value))
 	}); err != nil {
 		r.t.Fatal(err)
 	}

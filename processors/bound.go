@@ -50,10 +50,11 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 				continue
 			}
 			// What an expression fails on here was reported when the row was emitted.
-			w, _ := p.eval.Winner(r, conv, h)
-			for _, holder := range []codecs.Row{w.Tuple.Touch, w.Tuple.Parent} {
-				if holder != nil {
-					o.holders[identity(holder)] = true
+			found, _ := p.eval.Candidates(r, conv, h)
+			for _, holder := range p.eval.Holders(r, found) {
+				o.holders[identity(holder.Touch)] = true
+				if holder.Parent != nil {
+					o.holders[identity(holder.Parent)] = true
 				}
 			}
 		}

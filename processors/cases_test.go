@@ -106,7 +106,7 @@ func summary(t testing.TB, records []codecs.Record) []string {
 		if err := json.Unmarshal(r.Value, &row); err != nil {
 			t.Fatal(err)
 		}
-		if row.Credit != row.Sign*wholeCredit || row.Revenue.String() != map[int]string{1: "12.5", -1: "-12.5"}[row.Sign] {
+		if row.Credit != row.Sign*codecs.WholeCredit || row.Revenue.String() != map[int]string{1: "12.5", -1: "-12.5"}[row.Sign] {
 			t.Errorf("credit and measure do not carry the sign: %s", r.Value)
 		}
 		words = append(words, fmt.Sprintf("%s%+d", row.Class, row.Sign))

@@ -1,14 +1,9 @@
 package processors
 
 import (
-	"slices"
-
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
-
-// wholeCredit is one conversion in micro-credits.
-const wholeCredit = 1_000_000
 
 // Reasons of deltas. They are part of the message format.
 const (
@@ -17,98 +12,56 @@ const (
 	deltaCorrected    = "corrected"
 )
 
-// credit returns the row of a conversion under a rule, nil where the rule has none for it. An error is an expression's;
-// the row is right all the same.
-func (p *partition) credit(r *rules.Rule, conv codecs.Row, h rules.History) (*codecs.Credit, error) {
-	w, err := p.eval.Winner(r, conv, h)
-	w.Tuple.Conversion = conv
-	c, err2 := buildCredit(p.plan, p.eval, r, &w)
-	if err == nil {
-		err = err2
-	}
-	return c, err
-}
-
-// buildCredit renders a winner.
-func buildCredit(plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, w *rules.Winner) (*codecs.Credit, error) {
-	if w.Class == nil && !r.Unattributed {
-		return nil, nil
-	}
-	return renderCredit(plan, e, r, w)
-}
-
-// renderCredit renders a winner, also one that the rule has no row for.
-func renderCredit(plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, w *rules.Winner) (*codecs.Credit, error) {
-	conv := w.Tuple.Conversion
-	c := &codecs.Credit{Rule: r.Name, Model: r.Model, Conversion: conv.IDValue(), Class: codecs.NoClass, EventTime: conv.Time()}
-	if w.Class != nil {
-		c.Class, c.Credit = w.Class.Name, wholeCredit
-		c.TouchID, c.Touch = w.Tuple.Touch.IDValue(), plan.Streams[w.Tuple.Touch.Stream()].Name
-	}
-	var failed error
-	columns := func(list []rules.Column) []codecs.NamedValue {
-		values := make([]codecs.NamedValue, len(list))
-		for i := range list {
-			v, err := e.Value(&list[i], &w.Tuple)
-			if failed == nil {
-				failed = err
-			}
-			values[i] = codecs.NamedValue{Name: list[i].Name, Value: v}
-		}
-		return values
-	}
-	c.Select, c.Measure = columns(r.Select), columns(r.Measure)
-	for i := range c.Measure {
-		if c.Measure[i].Value.IsNull() {
-			c.Measure[i].Value = codecs.IntValue(0) // additive: nothing to add
-		}
-	}
-	return c, failed
-}
-
-// sameCredit tells whether two rows say the same.
-func sameCredit(a, b *codecs.Credit) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Class == b.Class && a.Touch == b.Touch && a.TouchID == b.TouchID && a.EventTime == b.EventTime &&
-		slices.Equal(a.Select, b.Select) && slices.Equal(a.Measure, b.Measure)
-}
-
-// change emits the difference between a conversion's row as it was and as it is.
-func (p *partition) change(r *rules.Rule, before, after *codecs.Credit, version uint64, cause codecs.Row, raw *Raw) {
+// change emits the difference between a conversion's rows as they were and as they are. Both are in the order of buildRows.
+func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, version uint64, cause codecs.Row, raw *Raw) {
 	if p.interval != nil {
 		before, after = p.interval.of(before), p.interval.of(after)
-		if before == nil && after == nil {
+		if len(before) == 0 && len(after) == 0 {
 			p.clear(r, version, cause, raw)
 		}
 	}
-	if sameCredit(before, after) {
-		return
+	reason := deltaCorrected
+	if len(before) == 0 {
+		reason = deltaAttributed
 	}
-	if p.changed != nil {
-		p.changed(r, before, after)
+	for _, m := range r.Models {
+		var old, now []*codecs.Credit
+		old, before = cutModel(before, m.Name)
+		now, after = cutModel(after, m.Name)
+		p.pairs = pairRows(p.pairs[:0], old, now)
+		for _, pair := range p.pairs {
+			if p.changed != nil {
+				p.changed(r, pair.before, pair.after)
+			}
+			if pair.before != nil {
+				p.tally.correction(r.Name)
+				p.delta(r, pair.before, -1, deltaCorrected, cause, raw)
+			}
+		}
+		for _, pair := range p.pairs {
+			switch c := pair.after; {
+			case c == nil:
+			case c.Class == codecs.NoClass && reason == deltaAttributed:
+				p.delta(r, c, 1, deltaUnattributed, cause, raw)
+			default:
+				p.delta(r, c, 1, reason, cause, raw)
+			}
+		}
+		for _, pair := range p.pairs {
+			if pair.after == nil {
+				p.upsert(r, pair.before, codecs.OpDelete, version, raw)
+			}
+		}
+		for _, pair := range p.pairs {
+			if pair.after != nil {
+				p.upsert(r, pair.after, codecs.OpUpsert, version, raw)
+			}
+		}
 	}
-	if before != nil {
-		p.tally.correction(r.Name)
-		p.delta(r, before, -1, deltaCorrected, cause, raw)
-	}
-	switch {
-	case after == nil:
-		p.upsert(r, before, codecs.OpDelete, version, raw)
-		return
-	case before != nil:
-		p.delta(r, after, 1, deltaCorrected, cause, raw)
-	case after.Class == codecs.NoClass:
-		p.delta(r, after, 1, deltaUnattributed, cause, raw)
-	default:
-		p.delta(r, after, 1, deltaAttributed, cause, raw)
-	}
-	p.upsert(r, after, codecs.OpUpsert, version, raw)
 }
 
 func (p *partition) delta(r *rules.Rule, c *codecs.Credit, sign int, reason string, cause codecs.Row, raw *Raw) {
-	p.tally.row(r.Name, c.Class, sign)
+	p.tally.row(c, sign)
 	if !r.Deltas {
 		return
 	}
@@ -136,7 +89,7 @@ func (p *partition) output(r *rules.Rule, c *codecs.Credit, topic, op string, va
 	p.tally.output(r.Name, op)
 	p.emit(codecs.Record{
 		Topic: topic, Partition: -1, Value: value,
-		Key:         codecs.AppendRowKey(nil, r.Name, r.Model, c.Conversion),
+		Key:         codecs.AppendRowKey(nil, c),
 		PartitionBy: codecs.AppendText(nil, c.Conversion),
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	goruntime "runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -109,40 +110,46 @@ func BenchmarkEngine(b *testing.B) {
 			if testing.Short() && size.keys > 1_000_000 {
 				b.Skip("takes minutes and gigabytes")
 			}
-			plan := shippedPlan(b)
-			plan.Keys[0].MaxTouches = 2 * size.touches * 10 // histories vary around their mean; none is to overflow
-			table, err := tables.Open(shapeOf(plan, plan.Keys[0]), tables.Options{Untracked: true})
-			if err != nil {
+			benchmarkCore(b, shippedPlan(b), size.keys, size.touches)
+		})
+	}
+}
+
+// benchmarkCore measures the plan, which reads what the shipped one reads, in the steady state of so many touches per key.
+func benchmarkCore(b *testing.B, plan *rules.Plan, keys, touches int) {
+	plan.Keys[0].MaxTouches = 2 * touches * 10 // histories vary around their mean; none is to overflow
+	table, err := tables.Open(shapeOf(plan, plan.Keys[0]), tables.Options{Untracked: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	rows := 0
+	p := newPartition(plan, plan.Keys[0], table, func(codecs.Record) { rows++ }, NewStats(plan).tally())
+	g := newTraffic(keys, touches)
+	feed := func(n int) {
+		for range n {
+			e := g.next()
+			if err := p.acceptEvent(g.key, e, &Raw{}); err != nil {
 				b.Fatal(err)
 			}
-			rows := 0
-			p := newPartition(plan, plan.Keys[0], table, func(codecs.Record) { rows++ }, NewStats(plan).tally())
-			g := newTraffic(size.keys, size.touches)
-			feed := func(n int) {
-				for range n {
-					e := g.next()
-					if err := p.acceptEvent(g.key, e, &Raw{}); err != nil {
-						b.Fatal(err)
-					}
-					if err := p.advance(e.Time); err != nil {
-						b.Fatal(err)
-					}
-				}
+			if err := p.advance(e.Time); err != nil {
+				b.Fatal(err)
 			}
-			feed(size.keys * size.touches)
-			goruntime.GC()
-			var m goruntime.MemStats
-			goruntime.ReadMemStats(&m)
-			b.ResetTimer()
-			before := cpuTime()
-			feed(b.N)
-			b.StopTimer()
-			b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
-			b.ReportMetric(float64(m.HeapAlloc)/float64(size.keys*size.touches), "heap-B/event")
-			if rows == 0 && b.N > 1000 {
-				b.Fatal("no rows were emitted")
-			}
-		})
+		}
+	}
+	feed(keys * touches)
+	goruntime.GC()
+	var m goruntime.MemStats
+	goruntime.ReadMemStats(&m)
+	rows = 0
+	b.ResetTimer()
+	before := cpuTime()
+	feed(b.N)
+	b.StopTimer()
+	b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(m.HeapAlloc)/float64(keys*touches), "heap-B/event")
+	b.ReportMetric(float64(rows)/float64(b.N), "rows/op")
+	if rows == 0 && b.N > 1000 {
+		b.Fatal("no rows were emitted")
 	}
 }
 
@@ -160,5 +167,21 @@ func BenchmarkTraffic(b *testing.B) {
 	g := newTraffic(100_000, 10)
 	for range b.N {
 		g.next()
+	}
+}
+
+// BenchmarkModels is the core under one model or several, where all of some 100 touches per key are candidates of each conversion: what a
+// model costs among events of which one in a hundred is a conversion.
+func BenchmarkModels(b *testing.B) {
+	src, err := os.ReadFile("../rules.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, models := range []string{"last", "first", "linear", "{time_decay: 7d}", "position", "[last, first, linear, {time_decay: 7d}, position]"} {
+		b.Run(models, func(b *testing.B) {
+			text := strings.NewReplacer("within: 7d", "within: 30d", "within: 1d", "within: 30d",
+				"model: last ", "across: all\n    model: "+models+" ").Replace(string(src))
+			benchmarkCore(b, mustCompile(b, text), 1000, 100)
+		})
 	}
 }

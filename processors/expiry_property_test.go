@@ -113,9 +113,9 @@ func TestExpiryLosesNothingThatAnAcceptedEventNeeds(t *testing.T) {
 	for rule := range propertyRules {
 		for store, options := range propertyStores(t) {
 			t.Run(rule+", "+store, func(t *testing.T) {
-				n := rounds
+				n := fewer(rounds, rule)
 				if store == "disk" {
-					n = rounds / 4
+					n = max(n/4, 1)
 				}
 				expired, late := 0, 0
 				for seed := range n {

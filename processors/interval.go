@@ -14,12 +14,12 @@ type interval struct {
 
 func (i *interval) contains(t int64) bool { return i.from <= t && t < i.to }
 
-// of returns the row if its conversion is in the interval, nil otherwise.
-func (i *interval) of(c *codecs.Credit) *codecs.Credit {
-	if c == nil || !i.contains(c.EventTime) {
+// of returns a conversion's rows if it is in the interval, none otherwise.
+func (i *interval) of(rows []*codecs.Credit) []*codecs.Credit {
+	if len(rows) == 0 || !i.contains(rows[0].EventTime) {
 		return nil
 	}
-	return c
+	return rows
 }
 
 // clear emits a delete for a conversion of the interval that comes in and has no row: under the rules as they were it may have
@@ -29,6 +29,8 @@ func (p *partition) clear(r *rules.Rule, version uint64, cause codecs.Row, raw *
 		return
 	}
 	// What an expression fails on is reported with rows that count.
-	row, _ := renderCredit(p.plan, p.eval, r, &rules.Winner{Tuple: rules.Tuple{Conversion: cause}})
-	p.upsert(r, row, codecs.OpDelete, version, raw)
+	for _, m := range r.Models {
+		row, _ := nobody(p.eval, r, m, cause)
+		p.upsert(r, row, codecs.OpDelete, version, raw)
+	}
 }

@@ -131,7 +131,7 @@ func (n *Net) Compare(batch *Recount, limit int) (differences []string, rows int
 			delete(deltas, want)
 		}
 		if r.Upserts {
-			id := r.Into + "\x00" + string(codecs.AppendRowKey(nil, r.Name, r.Model, c.Conversion))
+			id := r.Into + "\x00" + string(codecs.AppendRowKey(nil, c))
 			if upserts[id] != want {
 				differ("last upsert is %q, batch is %q", upserts[id], want)
 			}

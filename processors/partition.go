@@ -31,7 +31,8 @@ type partition struct {
 
 	row     []byte
 	reached []reached
-	before  []*codecs.Credit
+	before  [][]*codecs.Credit
+	pairs   []pair
 }
 
 // reached is a conversion that the event at hand may change, under one rule.
@@ -133,7 +134,7 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	}
 	h.Insert(row)
 	for i, r := range p.reached {
-		after, err := p.credit(r.rule, r.row, h)
+		after, err := p.rows(r.rule, r.row, h)
 		if failed == nil && err != nil {
 			failed = ruleError{r.rule, err}
 		}
@@ -195,14 +196,14 @@ func (p *partition) evaluateBefore(h *tables.History) error {
 	p.before = p.before[:0]
 	var failed error
 	for _, r := range p.reached {
-		var credit *codecs.Credit
+		var rows []*codecs.Credit
 		if r.old != nil {
 			var err error
-			if credit, err = p.credit(r.rule, r.old, h); failed == nil && err != nil {
+			if rows, err = p.rows(r.rule, r.old, h); failed == nil && err != nil {
 				failed = ruleError{r.rule, err}
 			}
 		}
-		p.before = append(p.before, credit)
+		p.before = append(p.before, rows)
 	}
 	return failed
 }

@@ -55,13 +55,14 @@ func (r *Recount) Rows(yield func(rule *rules.Rule, c *codecs.Credit)) error {
 		for rows := range maps.Values(r.rows[i]) {
 			for _, rule := range k.Rules {
 				for _, o := range rules.Naive(r.plan, rule, rows) {
-					o.Winner.Tuple.Conversion = o.Conversion
-					c, err := buildCredit(r.plan, eval, rule, &o.Winner)
-					if err != nil {
-						return err
-					}
-					if c != nil {
-						yield(rule, c)
+					for j, m := range rule.Models {
+						rendered, err := appendRows(nil, r.plan, eval, rule, m, o.Conversion, o.Parts[j])
+						if err != nil {
+							return err
+						}
+						for _, c := range rendered {
+							yield(rule, c)
+						}
 					}
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
@@ -31,10 +32,10 @@ type counts struct {
 
 type streamCounts struct{ accepted, late, duplicates int64 }
 
-// RowKind is what signed rows are counted by: the net of a class is its rows of sign 1 less those of sign -1.
+// RowKind is what signed rows are counted by: the net of a model's class is its rows of sign 1 less those of sign -1.
 type RowKind struct {
-	Rule, Class string
-	Sign        int // 1 or -1
+	Rule, Model, Class string
+	Sign               int // 1 or -1
 }
 
 // Output is what records of output topics are counted by.
@@ -171,8 +172,8 @@ func (t *tally) reject(reason string) {
 	t.changed = true
 }
 
-func (t *tally) row(rule, class string, sign int) {
-	t.rows[RowKind{rule, class, sign}]++
+func (t *tally) row(c *codecs.Credit, sign int) {
+	t.rows[RowKind{c.Rule, c.Model, c.Class, sign}]++
 	t.changed = true
 }
 

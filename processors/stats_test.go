@@ -8,6 +8,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/processors/producer"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
@@ -20,7 +21,7 @@ func TestStatsCountWhatIsCommitted(t *testing.T) {
 		t.late(0)
 		t.duplicate(1)
 		t.reject("r")
-		t.row("rule", "PC", -1)
+		t.row(&codecs.Credit{Rule: "rule", Model: "last", Class: "PC"}, -1)
 		t.correction("rule")
 		t.output("rule", OpDelta)
 	}
@@ -28,7 +29,7 @@ func TestStatsCountWhatIsCommitted(t *testing.T) {
 		t.Helper()
 		n := s.Snapshot()
 		if n.Accepted["b"] != 2*times || n.Accepted["a"] != 0 || n.Late["a"] != times || n.Duplicates["b"] != times ||
-			n.Rejected["r"] != times || n.Rows[RowKind{"rule", "PC", -1}] != times || n.Corrections["rule"] != times ||
+			n.Rejected["r"] != times || n.Rows[RowKind{"rule", "last", "PC", -1}] != times || n.Corrections["rule"] != times ||
 			n.Written[Output{"rule", OpDelta}] != times {
 			t.Errorf("%s: %+v, want everything %d times", when, n, times)
 		}

@@ -88,7 +88,19 @@ func (n *normal) rule(p *Plan, r *Rule) {
 		}
 		return p.Streams[rank].Name
 	}
-	n.line("rule", r.Name, stream(r.Conversion), r.Key.Fields, r.Model, r.MaxGap, r.MediaMath)
+	model := Last.String() // alone, as rules had it that knew no other: their hashes stay
+	alone := !r.Across && len(r.Models) == 1 && *r.Models[0] == (Model{Name: model})
+	if !alone {
+		model = "several"
+	}
+	n.line("rule", r.Name, stream(r.Conversion), r.Key.Fields, model, r.MaxGap, r.MediaMath)
+	if !alone {
+		n.line("across", r.Across)
+		for _, m := range r.Models {
+			n.line("model", m.Name, m.Kind.String(), m.HalfLife, m.Parts)
+			n.expr("by", m.Expr)
+		}
+	}
 	for rank, e := range r.Joins {
 		n.expr("join "+stream(rank), e)
 	}

@@ -22,23 +22,10 @@ func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
 		if conv.Stream() != r.Conversion {
 			continue
 		}
+		found := naiveCandidates(scope, r, conv, events, streams)
 		o := Outcome{Conversion: conv}
-		for _, c := range r.Classes {
-			var best *Tuple
-			var bestAnchor int64
-			for _, touch := range events {
-				for _, parent := range parents(r, touch, streams) {
-					t := &Tuple{Conversion: conv, Touch: touch, Parent: parent}
-					anchor, ok := fits(scope, r, c, t)
-					if ok && (best == nil || beats(anchor, t, bestAnchor, best)) {
-						best, bestAnchor = t, anchor
-					}
-				}
-			}
-			if best != nil {
-				o.Winner = Winner{Class: c, Tuple: *best}
-				break
-			}
+		for _, m := range r.Models {
+			o.Parts = append(o.Parts, naiveParts(scope, m, found))
 		}
 		out = append(out, o)
 	}
@@ -48,7 +35,50 @@ func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
 // Outcome is a conversion and who gets its credit.
 type Outcome struct {
 	Conversion codecs.Row
-	Winner     Winner
+	Parts      [][]Part // by index of Rule.Models; nobody has a part where the conversion is unattributed
+}
+
+// naiveCandidates returns the candidates of a conversion, first to last: of the first class that has any, or of all.
+func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row, streams [][]codecs.Row) []Candidate {
+	var found []Candidate
+	has := func(touch codecs.Row) bool {
+		return slices.ContainsFunc(found, func(c Candidate) bool { return c.Touch.Compare(touch) == 0 })
+	}
+	for _, class := range r.Classes {
+		if len(found) > 0 && !r.Across {
+			break
+		}
+		for _, touch := range events {
+			if has(touch) {
+				continue // it is of an earlier class
+			}
+			var best *Candidate
+			for _, parent := range parents(r, touch, streams) {
+				c := &Candidate{Class: class, Tuple: Tuple{Conversion: conv, Touch: touch, Parent: parent}}
+				var ok bool
+				if c.Anchor, ok = fits(scope, r, class, &c.Tuple); ok && (best == nil || beats(c, best)) {
+					best = c
+				}
+			}
+			if best != nil {
+				found = append(found, *best)
+			}
+		}
+	}
+	// An impression whose own click is a candidate is not a second one.
+	var own []Candidate
+	for _, c := range found {
+		if !slices.ContainsFunc(found, func(d Candidate) bool { return d.Parent != nil && d.Parent.Compare(c.Touch) == 0 }) {
+			own = append(own, c)
+		}
+	}
+	slices.SortFunc(own, func(a, b Candidate) int {
+		if beats(&a, &b) {
+			return 1
+		}
+		return -1
+	})
+	return own
 }
 
 // canonical returns the set of events: one row per stream and id, in the total order.
@@ -127,15 +157,15 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 	return anchor, true
 }
 
-// beats orders the candidates of one class.
-func beats(anchor int64, t *Tuple, anchor2 int64, t2 *Tuple) bool {
+// beats orders candidates.
+func beats(c, d *Candidate) bool {
 	switch {
-	case anchor != anchor2:
-		return anchor > anchor2
-	case t.Touch.Compare(t2.Touch) != 0:
-		return t.Touch.Compare(t2.Touch) > 0
-	case t.Parent != nil && t2.Parent != nil:
-		return t.Parent.Compare(t2.Parent) > 0
+	case c.Anchor != d.Anchor:
+		return c.Anchor > d.Anchor
+	case c.Touch.Compare(d.Touch) != 0:
+		return c.Touch.Compare(d.Touch) > 0
+	case c.Parent != nil && d.Parent != nil:
+		return c.Parent.Compare(d.Parent) > 0
 	}
 	return false
 }

@@ -111,8 +111,9 @@ type Path []int
 // Rule is an `attribute` rule.
 type Rule struct {
 	Name         string
-	Hash         string // of its normalised text
-	Model        string // "last"
+	Hash         string   // of its normalised text
+	Models       []*Model // at least one; each has rows of its own
+	Across       bool     // models divide over the candidates of all classes, not of the best one
 	Key          *Key
 	Conversion   int // stream rank
 	Classes      []*Class
@@ -122,6 +123,9 @@ type Rule struct {
 	Deltas       bool
 	Unattributed bool   // emit conversions without a candidate, as class "none"
 	Into         string // topic of upserts; deltas go to Into + ".deltas"
+
+	shows  bool // a candidate's parent may be a candidate, too
+	single bool // all that the models need is one winner per conversion
 
 	// The rule as it was written, for evaluation by definition (see Naive); Classes' Vias are derived from it.
 	Joins     []*Expr // by stream rank, the whole `join:` condition; nil where there is none

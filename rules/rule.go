@@ -23,7 +23,7 @@ type ruleInfo struct {
 }
 
 // laterKeys is what an attribute rule will be able to say.
-var laterKeys = []string{"across", "let", "require", "priority", "count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
+var laterKeys = []string{"let", "require", "priority", "count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
 	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "window_end", "instant", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.
@@ -67,8 +67,8 @@ func (c *compiler) rules(v value) {
 }
 
 func (c *compiler) rule(name string, v value) {
-	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Model: "last", Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
-	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "model", "select", "measure",
+	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
+	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "model", "across", "select", "measure",
 		"unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
 	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
 		return
@@ -149,7 +149,12 @@ func (r *ruleInfo) windows(got map[string]value) {
 // output reads what the rule writes, and where.
 func (r *ruleInfo) output(got map[string]value) {
 	if v, ok := got["model"]; ok {
-		r.model(v)
+		r.models(v)
+	} else {
+		r.rule.Models = []*Model{{Name: Last.String()}}
+	}
+	if v, ok := got["across"]; ok {
+		r.rule.Across = v.oneOf([]string{"class", "all"}) == 1
 	}
 	if v, ok := got["unattributed"]; ok {
 		r.rule.Unattributed = v.oneOf([]string{"emit", "skip"}) == 0
@@ -176,24 +181,6 @@ func (r *ruleInfo) output(got map[string]value) {
 			at := got["measure"].child(m.Name, valueNode(got["measure"].node, m.Name))
 			at.errorf("a measure is int or decimal, so that it splits and cancels exactly; this is %s", k)
 		}
-	}
-}
-
-func (r *ruleInfo) model(v value) {
-	later := []string{"first", "linear", "time_decay", "position", "w_shaped", "weights"}
-	switch {
-	case v.node.Kind == yaml.SequenceNode:
-		v.errorf("a list of models is not supported yet")
-	case v.node.Kind == yaml.MappingNode:
-		for _, e := range v.entries() {
-			if slices.Contains(later, e.name) {
-				v.errorf("%s is not supported yet", e.name)
-			} else {
-				v.errorf("unknown model %q%s", e.name, suggestion(e.name, append(later, "last")))
-			}
-		}
-	default:
-		v.oneOf([]string{"last"}, later...)
 	}
 }
 

@@ -16,14 +16,8 @@ type History interface {
 	Descend(stream, path int, match []byte, from, to int64, v codecs.Visitor)
 }
 
-// Winner is who gets the credit of a conversion. The zero Winner is nobody: the conversion is unattributed.
-type Winner struct {
-	Class *Class
-	Tuple Tuple // its rows alias the history that was searched
-}
-
-// Evaluator finds winners by look-ups in a History: the incremental form of what Naive defines. It holds scratch
-// memory, so each goroutine needs its own.
+// Evaluator finds candidates by look-ups in a History: the incremental form of what Naive defines. It holds scratch memory, so each
+// goroutine needs its own.
 type Evaluator struct {
 	scope  *Scope
 	outer  outerRows
@@ -31,6 +25,9 @@ type Evaluator struct {
 	match  []byte
 	match2 []byte
 	linked linkedRows
+	gather gatherRows
+	found  []Candidate
+	parts  []Part
 	err    error
 }
 
@@ -39,46 +36,39 @@ func NewEvaluator(p *Plan) *Evaluator {
 	e := &Evaluator{scope: p.NewScope()}
 	e.outer.s = e
 	e.inner.s = e
+	e.gather.e = e
 	return e
 }
 
-// Winner returns the winner of conv under r among h's rows. An error is that of an expression, which then counts as
-// false; the winner is right all the same.
-func (e *Evaluator) Winner(r *Rule, conv codecs.Row, h History) (Winner, error) {
-	e.err = nil
+// winner returns the candidate of conv that is first in class and last in order, where h has one.
+func (e *Evaluator) winner(r *Rule, conv codecs.Row, h History) (Candidate, bool) {
 	for _, c := range r.Classes {
-		var best Winner
-		var bestAnchor int64
+		var best Candidate
 		for _, v := range c.Vias {
-			w, anchor := e.search(c, v, conv, h)
-			if w.Class != nil && (best.Class == nil || later(anchor, w.Tuple, bestAnchor, best.Tuple)) {
-				best, bestAnchor = w, anchor
+			if w := e.search(c, v, conv, h); w.Class != nil && (best.Class == nil || w.later(&best)) {
+				best = w
 			}
 		}
 		if best.Class != nil {
-			return best, e.err
+			return best, true
 		}
 	}
-	return Winner{}, e.err
+	return Candidate{}, false
 }
 
-// later orders candidates of one class: by anchor, then by the touch in the total order, then by its parent.
-func later(anchor int64, t Tuple, anchor2 int64, t2 Tuple) bool {
-	if anchor != anchor2 {
-		return anchor > anchor2
-	}
-	if c := t.Touch.Compare(t2.Touch); c != 0 || t.Parent == nil || t2.Parent == nil {
-		return c > 0
-	}
-	return t.Parent.Compare(t2.Parent) > 0
+// search returns the best candidate that a via offers.
+func (e *Evaluator) search(c *Class, v *Via, conv codecs.Row, h History) Candidate {
+	o := &e.outer
+	*o = outerRows{s: e, via: v, h: h}
+	o.at.Class, o.at.Conversion = c, conv
+	e.descend(c, v, conv, h, o)
+	return o.best
 }
 
-// search returns the best candidate that a via offers, and its anchor's time.
-func (e *Evaluator) search(c *Class, v *Via, conv codecs.Row, h History) (Winner, int64) {
-	o, at := &e.outer, conv.Time()
-	*o = outerRows{s: e, class: c, via: v, h: h}
-	o.tuple.Conversion = conv
-	from, to := floor(at, c.Within), at-max(c.Min, 1)
+// descend visits the rows that the lag of a via's candidates is measured from, latest first.
+func (e *Evaluator) descend(c *Class, v *Via, conv codecs.Row, h History, to codecs.Visitor) {
+	at := conv.Time()
+	from, until := floor(at, c.Within), at-max(c.Min, 1)
 	stream, path, pairs := v.Touch, v.TouchPath, v.ConvTouch
 	if v.AnchorParent {
 		stream, path, pairs = v.Parent, v.ParentPath, v.ConvParent
@@ -90,11 +80,52 @@ func (e *Evaluator) search(c *Class, v *Via, conv codecs.Row, h History) (Winner
 	for _, p := range pairs {
 		e.match = conv.AppendField(e.match, p.A)
 	}
-	h.Descend(stream, path, e.match, from, to, o)
-	if !o.found {
-		return Winner{}, 0
+	h.Descend(stream, path, e.match, from, until, to)
+}
+
+// complete puts a row that descend has visited into a candidate, and visits the rows that complete it, latest first: touches where the row
+// is a parent, else parents. Where the via has no parent it visits none and returns false.
+func (e *Evaluator) complete(t *Candidate, v *Via, row codecs.Row, h History, to codecs.Visitor) bool {
+	t.Anchor = row.Time()
+	e.match2 = e.match2[:0]
+	switch {
+	case v.Parent < 0:
+		t.Touch = row
+		return false
+	case v.AnchorParent:
+		t.Parent = row
+		from, until := row.Time(), row.Time()+v.MaxGap
+		if !v.AnyGap {
+			from++
+		}
+		if !v.AllowAfter {
+			until = min(until, t.Conversion.Time()-1)
+		}
+		for _, p := range v.ConvTouch {
+			e.match2 = t.Conversion.AppendField(e.match2, p.A)
+		}
+		for _, p := range v.TouchParent {
+			e.match2 = row.AppendField(e.match2, p.B)
+		}
+		h.Descend(v.Touch, v.TouchOfBoth, e.match2, from, until, to)
+	default:
+		t.Touch = row
+		from, until := floor(row.Time(), v.MaxGap), row.Time()
+		if !v.AnyGap {
+			until--
+		}
+		if v.MaxParentLag > 0 {
+			from = max(from, floor(t.Conversion.Time(), v.MaxParentLag))
+		}
+		for _, p := range v.ConvParent {
+			e.match2 = t.Conversion.AppendField(e.match2, p.A)
+		}
+		for _, p := range v.TouchParent {
+			e.match2 = row.AppendField(e.match2, p.A)
+		}
+		h.Descend(v.Parent, v.ParentOfBoth, e.match2, from, until, to)
 	}
-	return Winner{Class: c, Tuple: o.best}, o.anchor
+	return true
 }
 
 // floor is at - lag without overflow.
@@ -105,110 +136,62 @@ func floor(at, lag int64) int64 {
 	return at - lag
 }
 
-// outerRows goes through the rows that lag is measured from.
+// outerRows looks for the best candidate among the rows that lag is measured from.
 type outerRows struct {
-	s      *Evaluator
-	class  *Class
-	via    *Via
-	h      History
-	tuple  Tuple
-	found  bool
-	best   Tuple
-	anchor int64
+	s    *Evaluator
+	via  *Via
+	h    History
+	at   Candidate // in hand
+	best Candidate
 }
 
 // Visit takes the row for an anchor; it goes on while a better candidate is possible.
 func (o *outerRows) Visit(row codecs.Row) bool {
-	if o.found && row.Time() < o.anchor {
+	if o.best.Class != nil && row.Time() < o.best.Anchor {
 		return false
 	}
-	v, conv := o.via, o.tuple.Conversion
 	i := &o.s.inner
 	i.found = false
 	switch {
-	case v.Parent < 0:
-		o.tuple.Touch = row
-		if !o.s.holds(o.class, v, &o.tuple) {
+	case !o.s.complete(&o.at, o.via, row, o.h, i):
+		if !o.s.holds(o.via, &o.at) {
 			return true
 		}
-		i.best = o.tuple
-	case v.AnchorParent:
-		o.tuple.Parent = row
-		from, to := row.Time(), row.Time()+v.MaxGap
-		if !v.AnyGap {
-			from++
-		}
-		if !v.AllowAfter {
-			to = min(to, conv.Time()-1)
-		}
-		o.s.match2 = o.s.match2[:0]
-		for _, p := range v.ConvTouch {
-			o.s.match2 = conv.AppendField(o.s.match2, p.A)
-		}
-		for _, p := range v.TouchParent {
-			o.s.match2 = row.AppendField(o.s.match2, p.B)
-		}
-		o.h.Descend(v.Touch, v.TouchOfBoth, o.s.match2, from, to, i)
-		if !i.found {
-			return true
-		}
-	default:
-		o.tuple.Touch = row
-		from, to := floor(row.Time(), v.MaxGap), row.Time()
-		if !v.AnyGap {
-			to--
-		}
-		if v.MaxParentLag > 0 {
-			from = max(from, floor(conv.Time(), v.MaxParentLag))
-		}
-		o.s.match2 = o.s.match2[:0]
-		for _, p := range v.ConvParent {
-			o.s.match2 = conv.AppendField(o.s.match2, p.A)
-		}
-		for _, p := range v.TouchParent {
-			o.s.match2 = row.AppendField(o.s.match2, p.A)
-		}
-		o.h.Descend(v.Parent, v.ParentOfBoth, o.s.match2, from, to, i)
-		if !i.found {
-			return true
-		}
+		i.best = o.at
+	case !i.found:
+		return true
 	}
-	if !o.found || later(row.Time(), i.best, o.anchor, o.best) {
-		o.found, o.best, o.anchor = true, i.best, row.Time()
+	if o.best.Class == nil || i.best.later(&o.best) {
+		o.best = i.best
 	}
 	// Rows of one stream come in the total order, so only an anchor that is not the touch leaves ties to settle.
-	return v.AnchorParent
+	return o.via.AnchorParent
 }
 
 // innerRows goes through the rows that complete the outer row.
 type innerRows struct {
 	s     *Evaluator
 	found bool
-	best  Tuple
+	best  Candidate
 }
 
 // Visit takes the first row that fits: the latest.
 func (i *innerRows) Visit(row codecs.Row) bool {
 	o := &i.s.outer
-	if o.via.AnchorParent {
-		o.tuple.Touch = row
-	} else {
-		o.tuple.Parent = row
-	}
-	if i.s.holds(o.class, o.via, &o.tuple) {
-		i.found, i.best = true, o.tuple
+	if o.at.add(o.via, row); i.s.holds(o.via, &o.at) {
+		i.found, i.best = true, o.at
 	}
 	return !i.found
 }
 
 // holds tells whether what look-ups do not decide holds for a candidate.
-func (e *Evaluator) holds(c *Class, v *Via, t *Tuple) bool {
+func (e *Evaluator) holds(v *Via, c *Candidate) bool {
 	for _, x := range v.Residual {
-		if !e.test(x, t) {
+		if !e.test(x, &c.Tuple) {
 			return false
 		}
 	}
-	return c.Where == nil || e.test(c.Where, t)
+	return c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)
 }
 
 func (e *Evaluator) test(x *Expr, t *Tuple) bool {

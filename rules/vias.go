@@ -30,6 +30,7 @@ func (r *ruleInfo) resolve(slots []map[ref]int) {
 			r.retention(via, info.class.Within)
 		}
 	}
+	rule.settle()
 }
 
 func (r *ruleInfo) via(c *Class, touch *streamInfo, slots []map[ref]int) *Via {

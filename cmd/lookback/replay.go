@@ -187,7 +187,7 @@ func (r *replayRun) print(rec codecs.Record) {
 
 func (r *replayRun) change(rule *rules.Rule, before, after *codecs.Credit) {
 	c := cmp.Or(after, before)
-	key := string(codecs.AppendRowKey(nil, rule.Name, rule.Model, c.Conversion))
+	key := string(codecs.AppendRowKey(nil, c))
 	if after == nil {
 		delete(r.final, rule.Into+"\x00"+key)
 		return

@@ -142,8 +142,8 @@ func TestRunTellsWhatItDoes(t *testing.T) {
 		`lookback_records_in_total{processor="shop.intake.sale",topic="shop.sales"}`:               2 * users,
 		`lookback_rejected_records_total{reason="malformed_json"}`:                                 1,
 		`lookback_late_records_total{action="diverted",stream="ad"}`:                               0,
-		`lookback_credit_rows_total{class="seen",rule="credit",sign="+1"}`:                         users,
-		`lookback_credit_rows_total{class="seen",rule="credit",sign="-1"}`:                         0,
+		`lookback_credit_rows_total{class="seen",model="last",rule="credit",sign="+1"}`:            users,
+		`lookback_credit_rows_total{class="seen",model="last",rule="credit",sign="-1"}`:            0,
 		`lookback_records_out_total{op="delete",rule="credit"}`:                                    0,
 		`lookback_assigned_partitions{processor="shop.user"}`:                                      3,
 		`lookback_restore_remaining_records{partition="0",processor="shop.user"}`:                  0,
@@ -170,8 +170,8 @@ func TestRunTellsWhatItDoes(t *testing.T) {
 			}
 		}
 		// A correction changes an upsert's row and its delta alike, and how many there are depends on the order of arrival.
-		seen := got[`lookback_credit_rows_total{class="seen",rule="credit",sign="+1"}`] - got[`lookback_credit_rows_total{class="seen",rule="credit",sign="-1"}`]
-		none := got[`lookback_credit_rows_total{class="none",rule="credit",sign="+1"}`] - got[`lookback_credit_rows_total{class="none",rule="credit",sign="-1"}`]
+		seen := got[`lookback_credit_rows_total{class="seen",model="last",rule="credit",sign="+1"}`] - got[`lookback_credit_rows_total{class="seen",model="last",rule="credit",sign="-1"}`]
+		none := got[`lookback_credit_rows_total{class="none",model="last",rule="credit",sign="+1"}`] - got[`lookback_credit_rows_total{class="none",model="last",rule="credit",sign="-1"}`]
 		if seen != users || none != 0 {
 			names = append(names, "net of the rows")
 		}

@@ -30,13 +30,13 @@ func summarize(w io.Writer, events int64, s processors.Snapshot, took time.Durat
 		fmt.Fprintf(w, "  %-18s %d\n", reason, s.Rejected[reason])
 	}
 	kinds := slices.SortedFunc(maps.Keys(s.Rows), func(a, b processors.RowKind) int {
-		return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Class, b.Class), cmp.Compare(b.Sign, a.Sign))
+		return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Model, b.Model), cmp.Compare(a.Class, b.Class), cmp.Compare(b.Sign, a.Sign))
 	})
 	if len(kinds) > 0 {
 		fmt.Fprintln(w, "rows")
 	}
 	for _, k := range kinds {
-		fmt.Fprintf(w, "  %-18s %-8s %+d  %d\n", k.Rule, k.Class, k.Sign, s.Rows[k])
+		fmt.Fprintf(w, "  %-18s %-10s %-8s %+d  %d\n", k.Rule, k.Model, k.Class, k.Sign, s.Rows[k])
 	}
 }
 

@@ -45,7 +45,7 @@ var (
 	late        = desc("late_records_total", "Events behind the watermark by more than the lateness of their stream.", "stream", "action")
 	rejected    = desc("rejected_records_total", "Records written to the topic of rejects.", "reason")
 	recordsOut  = desc("records_out_total", "Records written to the topics of rules.", "rule", "op")
-	rows        = desc("credit_rows_total", "Signed rows; the net credit of a class is those of sign +1 less those of -1.", "rule", "class", "sign")
+	rows        = desc("credit_rows_total", "Signed rows; the net of a model's class is those of sign +1 less those of -1.", "rule", "model", "class", "sign")
 	corrections = desc("corrections_total", "Rows that were taken back.", "rule")
 	eventLag    = desc("event_lag_seconds", "From the Kafka timestamp of an event to the commit of what it caused.")
 
@@ -115,9 +115,12 @@ func (m *collector) records(out samples, s *processors.Snapshot) {
 		for _, op := range opsOf(r) {
 			out.counter(recordsOut, s.Written[processors.Output{Rule: r.Name, Op: op}], r.Name, op)
 		}
-		for _, class := range classesOf(r) {
-			for _, sign := range []int{1, -1} {
-				out.counter(rows, s.Rows[processors.RowKind{Rule: r.Name, Class: class, Sign: sign}], r.Name, class, fmt.Sprintf("%+d", sign))
+		for _, m := range r.Models {
+			for _, class := range classesOf(r) {
+				for _, sign := range []int{1, -1} {
+					n := s.Rows[processors.RowKind{Rule: r.Name, Model: m.Name, Class: class, Sign: sign}]
+					out.counter(rows, n, r.Name, m.Name, class, fmt.Sprintf("%+d", sign))
+				}
 			}
 		}
 	}
