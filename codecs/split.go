@@ -61,13 +61,6 @@ func SplitValue(v Value, weights []uint64) ([]Value, error) {
 		return nil, fmt.Errorf("split a %s: only int and decimal are exact", v.Kind)
 	}
 	values := make([]Value, len(weights))
-	if only := slices.IndexFunc(weights, func(w uint64) bool { return w > 0 }); only >= 0 && !slices.ContainsFunc(weights[only+1:], func(w uint64) bool { return w > 0 }) {
-		for i := range values {
-			values[i] = Value{Kind: v.Kind}
-		}
-		values[only] = v
-		return values, nil
-	}
 	coef, scale := uint64(v.Num), v.Scale
 	if v.Num < 0 {
 		coef = -coef

@@ -12,7 +12,7 @@ const (
 	deltaCorrected    = "corrected"
 )
 
-// change emits the difference between a conversion's rows as they were and as they are. Both are in the order of buildRows.
+// change emits the difference between a conversion's rows as they were and as they are. Both are in the order of rows.
 func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, version uint64, cause codecs.Row, raw *Raw) {
 	if p.interval != nil {
 		before, after = p.interval.of(before), p.interval.of(after)
@@ -20,15 +20,12 @@ func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, versio
 			p.clear(r, version, cause, raw)
 		}
 	}
-	reason := deltaCorrected
-	if len(before) == 0 {
-		reason = deltaAttributed
-	}
+	isNew := len(before) == 0
 	for _, m := range r.Models {
 		var old, now []*codecs.Credit
 		old, before = cutModel(before, m.Name)
 		now, after = cutModel(after, m.Name)
-		p.pairs = pairRows(p.pairs[:0], old, now)
+		p.pairs = pairRows(p.pairs[:0], m, old, now)
 		for _, pair := range p.pairs {
 			if p.changed != nil {
 				p.changed(r, pair.before, pair.after)
@@ -41,10 +38,12 @@ func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, versio
 		for _, pair := range p.pairs {
 			switch c := pair.after; {
 			case c == nil:
-			case c.Class == codecs.NoClass && reason == deltaAttributed:
+			case !isNew:
+				p.delta(r, c, 1, deltaCorrected, cause, raw)
+			case c.Class == codecs.NoClass:
 				p.delta(r, c, 1, deltaUnattributed, cause, raw)
 			default:
-				p.delta(r, c, 1, reason, cause, raw)
+				p.delta(r, c, 1, deltaAttributed, cause, raw)
 			}
 		}
 		for _, pair := range p.pairs {

@@ -173,27 +173,25 @@ func TestAStoreThatIsAheadIsRestored(t *testing.T) {
 
 // A row that nobody can read is an error that says where, at this start and at the next one.
 func TestAChangelogThatCannotBeRead(t *testing.T) {
-	for name, dir := range map[string]string{"memory": "", "disk": t.TempDir()} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.transactional = testGroup + ".test"
-			r.produce(0, 100)
-			run := r.start("")
-			r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == 100 })
-			if err := run.stop(); err != nil {
-				t.Fatal(err)
+	eachStore(t, func(t *testing.T, dir string) {
+		r := newRig(t)
+		r.transactional = testGroup + ".test"
+		r.produce(0, 100)
+		run := r.start("")
+		r.eventually("everything committed", func() bool { return run.log.count(run.log.committed) == 100 })
+		if err := run.stop(); err != nil {
+			t.Fatal(err)
+		}
+		key := codecs.AppendEntryKey(nil, echoKey, 0, codecs.AppendValue(nil, codecs.StringValue("bad")))
+		r.write(codecs.Record{Topic: testChangelog, Partition: 1, Key: key, Value: []byte{255, 1, 2}})
+		for range 2 {
+			run = r.start(dir)
+			<-run.done // it ends by itself
+			if err := run.stop(); !isFatal(err) || !strings.Contains(err.Error(), testChangelog+"/1") || !strings.Contains(err.Error(), "cannot be read") {
+				t.Errorf("got %v, want an error that names the partition", err)
 			}
-			key := codecs.AppendEntryKey(nil, echoKey, 0, codecs.AppendValue(nil, codecs.StringValue("bad")))
-			r.write(codecs.Record{Topic: testChangelog, Partition: 1, Key: key, Value: []byte{255, 1, 2}})
-			for range 2 {
-				run = r.start(dir)
-				<-run.done // it ends by itself
-				if err := run.stop(); !isFatal(err) || !strings.Contains(err.Error(), testChangelog+"/1") || !strings.Contains(err.Error(), "cannot be read") {
-					t.Errorf("got %v, want an error that names the partition", err)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // writeTables opens and closes a store, which writes its log out as tables.

@@ -62,6 +62,12 @@ func newRig(t *testing.T) *rig {
 	return newRigWith(t, testInput, testOutput, testRejected, testChangelog)
 }
 
+// eachStore runs a test with a table in memory and with one in a folder.
+func eachStore(t *testing.T, test func(t *testing.T, dir string)) {
+	t.Run("memory", func(t *testing.T) { test(t, "") })
+	t.Run("disk", func(t *testing.T) { test(t, t.TempDir()) })
+}
+
 // newRigWith returns a rig whose broker has the topics.
 func newRigWith(t *testing.T, topics ...string) *rig {
 	t.Helper()

@@ -77,25 +77,28 @@ func measure(rows []*codecs.Credit, e *rules.Evaluator, r *rules.Rule, k int, pa
 		}
 		return v
 	}
-	set := func(c *codecs.Credit, v codecs.Value, err error) {
-		if failed == nil {
-			failed = err
-		}
+	set := func(c *codecs.Credit, v codecs.Value) {
 		c.Measure[k] = codecs.NamedValue{Name: column.Name, Value: v}
 	}
-	if len(rows) > 1 && !r.OwnValue(column) {
-		shares, err := codecs.SplitValue(value(&parts[0].Tuple), weights)
+	switch {
+	case len(rows) == 1:
+		set(rows[0], value(&parts[0].Tuple))
+	case r.OwnValue(column):
 		for i, c := range rows {
-			set(c, shares[i], err)
+			v, err := codecs.PartOfValue(value(&parts[i].Tuple), weights[i], total)
+			if err != nil {
+				return err
+			}
+			set(c, v)
 		}
-		return failed
-	}
-	for i, c := range rows {
-		v, err := value(&parts[i].Tuple), error(nil)
-		if len(rows) > 1 {
-			v, err = codecs.PartOfValue(v, weights[i], total)
+	default:
+		shares, err := codecs.SplitValue(value(&parts[0].Tuple), weights)
+		if err != nil {
+			return err
 		}
-		set(c, v, err)
+		for i, c := range rows {
+			set(c, shares[i])
+		}
 	}
 	return failed
 }
@@ -150,14 +153,14 @@ func cutModel(rows []*codecs.Credit, model string) (of, rest []*codecs.Credit) {
 	return rows[:n], rows[n:]
 }
 
-// pairRows appends what differs between the rows that one model has given a conversion and those that it gives it now, by their keys.
-func pairRows(pairs []pair, before, after []*codecs.Credit) []pair {
+// pairRows appends what differs between the rows that a model has given a conversion and those that it gives it now, by their keys.
+func pairRows(pairs []pair, m *rules.Model, before, after []*codecs.Credit) []pair {
 	add := func(b, a *codecs.Credit) {
 		if !sameCredit(b, a) {
 			pairs = append(pairs, pair{b, a})
 		}
 	}
-	if len(before) <= 1 && len(after) <= 1 && !perTouch(before, after) {
+	if !m.PerTouch() {
 		add(first(before), first(after))
 		return pairs
 	}
@@ -182,17 +185,10 @@ func pairRows(pairs []pair, before, after []*codecs.Credit) []pair {
 	return pairs
 }
 
+// first returns the row of a conversion that has one at most.
 func first(rows []*codecs.Credit) *codecs.Credit {
 	if len(rows) == 0 {
 		return nil
 	}
 	return rows[0]
-}
-
-func perTouch(before, after []*codecs.Credit) bool {
-	c := first(before)
-	if c == nil {
-		c = first(after)
-	}
-	return c != nil && c.PerTouch
 }

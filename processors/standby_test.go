@@ -93,9 +93,3 @@ func numberedRow(i int) codecs.Row {
 	ev := codecs.Event{Time: int64(i), ID: codecs.StringValue("event-" + strconv.Itoa(i))}
 	return codecs.AppendRow(nil, &ev, 0)
 }
-
-// eachStore runs a test with a table in memory and with one in a folder.
-func eachStore(t *testing.T, test func(t *testing.T, dir string)) {
-	t.Run("memory", func(t *testing.T) { test(t, "") })
-	t.Run("disk", func(t *testing.T) { test(t, t.TempDir()) })
-}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
@@ -14,15 +15,15 @@ type Candidate struct {
 	Tuple        // its rows alias the history that was searched
 }
 
-// later orders candidates of one class: by anchor, then by the touch in the total order, then by its parent.
-func (c *Candidate) later(d *Candidate) bool {
+// compare orders candidates: by anchor, then by the touch in the total order, then by its parent.
+func (c *Candidate) compare(d *Candidate) int {
 	if c.Anchor != d.Anchor {
-		return c.Anchor > d.Anchor
+		return cmp.Compare(c.Anchor, d.Anchor)
 	}
 	if order := c.Touch.Compare(d.Touch); order != 0 || c.Parent == nil || d.Parent == nil {
-		return order > 0
+		return order
 	}
-	return c.Parent.Compare(d.Parent) > 0
+	return c.Parent.Compare(d.Parent)
 }
 
 // add takes the row that completes the candidate.
@@ -62,12 +63,7 @@ func (e *Evaluator) Candidates(r *Rule, conv codecs.Row, h History) ([]Candidate
 	slices.SortStableFunc(e.found, func(a, b Candidate) int { return a.Touch.Compare(b.Touch) })
 	e.found = slices.CompactFunc(e.found, func(a, b Candidate) bool { return a.Touch.Compare(b.Touch) == 0 })
 	e.withoutShown(r)
-	slices.SortFunc(e.found, func(a, b Candidate) int {
-		if a.later(&b) {
-			return 1
-		}
-		return -1
-	})
+	slices.SortFunc(e.found, func(a, b Candidate) int { return a.compare(&b) })
 	return e.found, e.err
 }
 

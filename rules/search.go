@@ -45,7 +45,7 @@ func (e *Evaluator) winner(r *Rule, conv codecs.Row, h History) (Candidate, bool
 	for _, c := range r.Classes {
 		var best Candidate
 		for _, v := range c.Vias {
-			if w := e.search(c, v, conv, h); w.Class != nil && (best.Class == nil || w.later(&best)) {
+			if w := e.search(c, v, conv, h); w.Class != nil && (best.Class == nil || w.compare(&best) > 0) {
 				best = w
 			}
 		}
@@ -161,7 +161,7 @@ func (o *outerRows) Visit(row codecs.Row) bool {
 	case !i.found:
 		return true
 	}
-	if o.best.Class == nil || i.best.later(&o.best) {
+	if o.best.Class == nil || i.best.compare(&o.best) > 0 {
 		o.best = i.best
 	}
 	// Rows of one stream come in the total order, so only an anchor that is not the touch leaves ties to settle.
