@@ -8,6 +8,8 @@ import "encoding/binary"
 type arena struct {
 	chunks [][]byte
 	next   uint32 // first unused unit of the last chunk
+	limit  uint32 // units of the last chunk
+	bytes  int64  // of all chunks
 	free   [numClasses]uint32
 	live   int64 // bytes in blocks that are in use
 }
@@ -15,6 +17,7 @@ type arena struct {
 const (
 	unitSize   = 16
 	chunkUnits = 1 << 18 // 4 MiB
+	firstUnits = 1 << 13 // 128 KiB; each chunk has four times as much as the one before, up to chunkUnits
 	maxBlock   = 64 << 10
 	numClasses = 84
 )
@@ -49,15 +52,9 @@ func (a *arena) alloc(size int) uint32 {
 		return addr
 	}
 	units := classSize[class] / unitSize
-	if len(a.chunks) == 0 || a.next+units > chunkUnits {
+	if a.next+units > a.limit {
 		a.spill()
-		chunk := make([]byte, chunkUnits*unitSize)
-		adviseHuge(chunk)
-		a.chunks = append(a.chunks, chunk)
-		a.next = 0
-		if len(a.chunks) == 1 {
-			a.next = 1
-		}
+		a.grow()
 	}
 	addr := uint32(len(a.chunks)-1)*chunkUnits + a.next
 	a.next += units
@@ -65,11 +62,26 @@ func (a *arena) alloc(size int) uint32 {
 	return addr
 }
 
+// grow adds a chunk. Most tables are small, so the first ones are.
+func (a *arena) grow() {
+	a.limit = uint32(min(firstUnits<<(2*min(len(a.chunks), 8)), chunkUnits))
+	chunk := make([]byte, a.limit*unitSize)
+	if a.limit == chunkUnits {
+		adviseHuge(chunk)
+	}
+	a.chunks = append(a.chunks, chunk)
+	a.bytes += int64(len(chunk))
+	a.next = 0
+	if len(a.chunks) == 1 {
+		a.next = 1
+	}
+}
+
 // spill puts the unused end of the last chunk on the free lists.
 func (a *arena) spill() {
-	for len(a.chunks) > 0 && a.next < chunkUnits {
-		class := classOf[min(chunkUnits-a.next, maxBlock/unitSize)]
-		for classSize[class]/unitSize > chunkUnits-a.next {
+	for a.next < a.limit {
+		class := classOf[min(a.limit-a.next, maxBlock/unitSize)]
+		for classSize[class]/unitSize > a.limit-a.next {
 			if class == 0 {
 				return
 			}
@@ -101,4 +113,4 @@ func (a *arena) release(addr uint32) {
 }
 
 // size returns how many bytes the chunks have.
-func (a *arena) size() int64 { return int64(len(a.chunks)) * chunkUnits * unitSize }
+func (a *arena) size() int64 { return a.bytes }
