@@ -45,6 +45,10 @@ func main() {
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of throughput, exactly once on disk; it costs a little speed")
 	only := flag.String("only", "core,replay,run", "what to measure: core, replay, run; on Apache Kafka: throughput, latency, backlog, restore")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: argument %q: what to measure is chosen with -only\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, strings.Split(*only, ",")); err != nil {

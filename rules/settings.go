@@ -98,9 +98,11 @@ func (c *compiler) httpSettings(got map[string]value) {
 	http := v.section([]string{"addr", "token", "pprof"})
 	if v, ok := http["addr"]; ok {
 		if addr, ok := v.scalar(); ok {
-			s.HTTPAddr = addr.text
-			if host, port, found := cutLast(addr.text, ":"); addr.text != "" && (!found || host == "" || !isPort(port)) {
-				addr.errorf("%q: an address is host:port, or empty for none", addr.shown)
+			if s.HTTPAddr = addr.text; addr.text == "off" {
+				s.HTTPAddr = ""
+			}
+			if host, port, found := cutLast(s.HTTPAddr, ":"); s.HTTPAddr != "" && (!found || host == "" || !isPort(port)) {
+				addr.errorf("%q: an address is host:port, or off", addr.shown)
 			}
 		}
 	}

@@ -36,6 +36,10 @@ func main() {
 	flag.StringVar(&cfg.Dir, "dir", "", "directory that keeps data and logs, with a log of all harm (default: temporary)")
 	findAll := flag.Bool("bugs", false, "put each of the known bugs in, in turn, and fail unless differences are found")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "soak: argument %q: there are only flags, see -help\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64() >> 11
 	}

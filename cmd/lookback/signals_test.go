@@ -334,6 +334,9 @@ func TestPrecedenceOfSettings(t *testing.T) {
 	if s := settled(shopRules); s.HTTPAddr != rules.DefaultHTTPAddr || s.Pprof || s.Delivery != rules.ExactlyOnce || s.InstanceID != "" || s.MaxMemory != 0 {
 		t.Errorf("by default: %+v", s)
 	}
+	if s := settled(shopRules + "http: {addr: off}\n"); s.HTTPAddr != "" {
+		t.Errorf("off in the file: %+v", s)
+	}
 	if s := settled(inFile); s.HTTPAddr != "127.0.0.1:1111" || !s.Pprof || s.Delivery != rules.AtLeastOnce || s.InstanceID != "of-file" || s.MaxMemory != 1e9 {
 		t.Errorf("of the file: %+v", s)
 	}
