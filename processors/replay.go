@@ -19,6 +19,7 @@ type Replay struct {
 	streams []replayStream
 	keys    []replayKey
 	event   codecs.Event
+	hold    bool
 }
 
 // replayStream is one input.
@@ -39,12 +40,14 @@ type replayKey struct {
 type ReplayOptions struct {
 	Tables  tables.Options
 	Changed func(r *rules.Rule, before, after *codecs.Credit) // told of every change of a row; nil is no row
+	// HoldWatermark leaves the watermark where it is, before all time or where Advance has put it: nothing is late.
+	HoldWatermark bool
 }
 
 // NewReplay returns a replay of the plan, which must have no tables from topics. dims are by index of plan.Tables. emit
 // takes over the records' slices.
 func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Record), stats *Stats, o ReplayOptions) (*Replay, error) {
-	r := &Replay{plan: plan, emit: emit, tally: stats.tally()}
+	r := &Replay{plan: plan, emit: emit, tally: stats.tally(), hold: o.HoldWatermark}
 	for _, s := range plan.Streams {
 		r.streams = append(r.streams, replayStream{progress: progress{noTime}, cleanser: newCleanser(plan, s, dims)})
 	}
@@ -76,11 +79,21 @@ func (r *Replay) Record(stream int, raw *Raw) error {
 		return err
 	}
 	// An event that is refused after its time has been read says how late it is all the same.
-	if !s.observe(ev.Time, raw.Origin.Timestamp, r.plan.Streams[stream].MaxSkew) {
+	if !s.observe(ev.Time, raw.Origin.Timestamp, r.plan.Streams[stream].MaxSkew) || r.hold {
 		return nil
 	}
 	for _, i := range s.keys {
 		if err := r.keys[i].partition.advance(r.watermark(r.keys[i].key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Advance raises the watermark of every key, as events that are of no account would. It never falls. An error is one of the state store.
+func (r *Replay) Advance(watermark int64) error {
+	for i := range r.keys {
+		if err := r.keys[i].partition.advance(watermark); err != nil {
 			return err
 		}
 	}

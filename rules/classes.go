@@ -86,9 +86,9 @@ func (r *ruleInfo) classWindow(info *classInfo) {
 	switch {
 	case !info.ok || r.lookback < 0:
 	case hasWithin && info.class.Within > r.lookback:
-		within.errorf("%s is longer than the rule's lookback of %s, which is all the history it has", formatDuration(info.class.Within), formatDuration(r.lookback))
+		within.errorf("%s is longer than the rule's lookback of %s, which is all the history it has", FormatDuration(info.class.Within), FormatDuration(r.lookback))
 	case info.class.Min > info.class.Within:
-		info.got["min"].errorf("%s is more than within, %s: no pair fits", formatDuration(info.class.Min), formatDuration(info.class.Within))
+		info.got["min"].errorf("%s is more than within, %s: no pair fits", FormatDuration(info.class.Min), FormatDuration(info.class.Within))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/builtin"
+	"gopkg.in/yaml.v3"
 )
 
 // Compile compiles the text of a rules file. The file's name is for messages only. What env answers replaces ${V} in
@@ -24,23 +25,28 @@ func Compile(file string, src []byte, env func(name string) (value string, set b
 
 // Load compiles a rules file with the environment of the process. Where the environment has V_FILE, ${V} is the content of
 // the file that it names, without a newline at the end. The error is an Errors, or one of reading the rules file.
-func Load(path string) (*Plan, error) {
+func Load(path string) (*Plan, error) { return load(path, environment) }
+
+func load(path string, env lookup) (*Plan, error) {
 	src, err := readAtMost(path, maxFileBytes+1)
 	if err != nil {
 		return nil, fmt.Errorf("read the rules file: %w", err)
 	}
-	return compile(path, src, func(name string) (string, bool, error) {
-		secret, set := os.LookupEnv(name + "_FILE")
-		if !set {
-			v, set := os.LookupEnv(name)
-			return v, set, nil
-		}
-		b, err := readAtMost(secret, maxFileBytes)
-		if err != nil {
-			return "", true, fmt.Errorf("named by %s_FILE: %w", name, err)
-		}
-		return strings.TrimRight(string(b), "\r\n"), true, nil
-	})
+	return compile(path, src, env)
+}
+
+// environment is that of the process.
+func environment(name string) (string, bool, error) {
+	secret, set := os.LookupEnv(name + "_FILE")
+	if !set {
+		v, set := os.LookupEnv(name)
+		return v, set, nil
+	}
+	b, err := readAtMost(secret, maxFileBytes)
+	if err != nil {
+		return "", true, fmt.Errorf("named by %s_FILE: %w", name, err)
+	}
+	return strings.TrimRight(string(b), "\r\n"), true, nil
 }
 
 // readAtMost returns the first bytes of a file, all of them where there are no more than n.
@@ -78,18 +84,23 @@ func compile(file string, src []byte, env lookup) (*Plan, error) {
 		keys:      map[string]*keyInfo{},
 		operators: operatorTable(),
 	}
-	if len(src) <= maxFileBytes {
-		for line := range bytes.Lines(src) {
-			c.lines = append(c.lines, strings.TrimRight(string(line), "\r\n"))
-		}
-	}
-	if root := parseDocument(&c.faults, src); root != nil {
+	if root := c.read(rulesFile, src); root != nil {
 		c.document(value{c: c, node: root})
 	}
 	if err := c.err(); err != nil {
 		return nil, err
 	}
 	return c.plan, nil
+}
+
+// read parses the text of a file, which messages quote from then on.
+func (f *faults) read(as format, src []byte) *yaml.Node {
+	if len(src) <= as.maxBytes {
+		for line := range bytes.Lines(src) {
+			f.lines = append(f.lines, strings.TrimRight(string(line), "\r\n"))
+		}
+	}
+	return parseDocument(f, as, src)
 }
 
 // document compiles the top level. Sections come in the order in which they refer to each other, whatever their order in the

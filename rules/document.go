@@ -18,14 +18,23 @@ const (
 	maxDepth     = 100
 )
 
-// parseDocument reads the one YAML document of a rules file. It returns nil and reports why where the text is no such
-// document or uses what a rules file may not use (anchors, aliases, merge keys, tags).
-func parseDocument(f *faults, src []byte) *yaml.Node {
-	if at, msg := checkText(src); msg != "" {
+// format is what a document is, for messages, and how long it may be.
+type format struct {
+	name     string // "a rules file"
+	keys     string // that it has at its top
+	maxBytes int
+}
+
+var rulesFile = format{"a rules file", "app, streams and rules", maxFileBytes}
+
+// parseDocument reads the one YAML document of a file. It returns nil and reports why where the text is no such
+// document or uses what it may not use (anchors, aliases, merge keys, tags).
+func parseDocument(f *faults, as format, src []byte) *yaml.Node {
+	if at, msg := checkText(as, src); msg != "" {
 		f.add(at, msg)
 		return nil
 	}
-	root, at, err := decode(src)
+	root, at, err := decode(as, src)
 	if err != nil {
 		at.line = min(at.line, len(f.lines)) // what ends too early is found behind the end
 		f.add(at, err.Error())
@@ -35,18 +44,18 @@ func parseDocument(f *faults, src []byte) *yaml.Node {
 		return nil
 	}
 	if root.Kind != yaml.MappingNode {
-		f.add(positionOf(root), "a rules file is a mapping with app, streams and rules, not "+kindOf(root))
+		f.add(positionOf(root), fmt.Sprintf("%s is a mapping with %s, not %s", as.name, as.keys, kindOf(root)))
 		return nil
 	}
 	return root
 }
 
 // checkText finds what makes the bytes no text at all.
-func checkText(src []byte) (position, string) {
+func checkText(as format, src []byte) (position, string) {
 	start := position{1, 1}
 	switch {
-	case len(src) > maxFileBytes:
-		return start, fmt.Sprintf("the file has %d bytes; a rules file has at most %d", len(src), maxFileBytes)
+	case len(src) > as.maxBytes:
+		return start, fmt.Sprintf("the file has %d bytes; %s has at most %d", len(src), as.name, as.maxBytes)
 	case bytes.HasPrefix(src, []byte("\xef\xbb\xbf")):
 		return start, "the file starts with a byte order mark; save it as UTF-8 without one"
 	case bytes.HasPrefix(src, []byte("\xff\xfe")), bytes.HasPrefix(src, []byte("\xfe\xff")):
@@ -72,7 +81,7 @@ func checkText(src []byte) (position, string) {
 }
 
 // decode parses the bytes into nodes, without resolving anything.
-func decode(src []byte) (root *yaml.Node, at position, err error) {
+func decode(as format, src []byte) (root *yaml.Node, at position, err error) {
 	// The parser reports some malformed inputs by panicking.
 	defer func() {
 		if r := recover(); r != nil {
@@ -89,7 +98,7 @@ func decode(src []byte) (root *yaml.Node, at position, err error) {
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
-		return nil, positionOf(&second), errors.New("a second YAML document; a rules file has one")
+		return nil, positionOf(&second), errors.New("a second YAML document; " + as.name + " has one")
 	case !errors.Is(err, io.EOF):
 		return nil, yamlPosition(err), yamlError(err)
 	}

@@ -56,6 +56,9 @@ func (v value) child(name string, n *yaml.Node) value {
 // at renames v for messages: it is the root of something named.
 func (v value) at(owner string) value { return value{v.c, v.node, owner, ""} }
 
+// as gives v another owner.
+func (v value) as(owner string) value { return value{v.c, v.node, owner, v.path} }
+
 // entries returns a mapping's entries in the order of the file, each name once.
 func (v value) entries() []entry {
 	if v.node.Kind != yaml.MappingNode {

@@ -290,8 +290,8 @@ func TestDurationsAndSizes(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s: got %d, %v, want %d", text, got, err, want)
 		}
-		if again, err := parseDuration(formatDuration(got)); err != nil || again != got {
-			t.Errorf("%s is written as %s, which reads as %d, %v", text, formatDuration(got), again, err)
+		if again, err := parseDuration(FormatDuration(got)); err != nil || again != got {
+			t.Errorf("%s is written as %s, which reads as %d, %v", text, FormatDuration(got), again, err)
 		}
 	}
 	for _, text := range []string{"", "1", "-1s", "d", "1x", "1.2.3s", "1 d", "0.1us", "36501d", "9999999999999999999d", "1e3s", "36500d1s"} {

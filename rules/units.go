@@ -87,12 +87,16 @@ func scaled(number string, unit int64) (int64, error) {
 	return int64(f), nil
 }
 
-// formatDuration writes microseconds as parseDuration reads them, for messages.
-func formatDuration(us int64) string {
+// FormatDuration writes microseconds as rules files have durations, such as 1d12h.
+func FormatDuration(us int64) string {
 	if us == 0 {
 		return "0s"
 	}
 	var out strings.Builder
+	if us < 0 {
+		out.WriteByte('-')
+		us = -us
+	}
 	for _, name := range []string{"d", "h", "m", "s", "ms", "us"} {
 		for _, u := range durationUnits {
 			if u.name == name && us >= u.us {
