@@ -86,7 +86,7 @@ func (c *cluster) latency(ctx context.Context, v variant, data string, length ti
 	if err := c.workOff(ctx, p, total, func(int64) error { return nil }); err != nil {
 		return l, err
 	}
-	watch, err := watchDeltas(c.client, j.deltas())
+	watch, err := watchDeltas(c.server.Addr(), j.deltas())
 	if err != nil {
 		return l, err
 	}
@@ -168,6 +168,7 @@ func waitUntil(ctx context.Context, p *process, at time.Time) error {
 
 // deltaWatch waits for the first delta of each conversion that was sent.
 type deltaWatch struct {
+	client   sarama.Client
 	consumer sarama.Consumer
 	readers  []sarama.PartitionConsumer
 	reading  sync.WaitGroup
@@ -183,16 +184,18 @@ type conversionID struct {
 	ID string `json:"conversion_id"`
 }
 
-// watchDeltas reads what is committed to a topic from now on.
-func watchDeltas(client sarama.Client, topic string) (*deltaWatch, error) {
-	if err := client.RefreshMetadata(topic); err != nil {
+// watchDeltas reads what is committed to a topic from now on. It has a connection of its own: on one that is shared with the sender, what is
+// sent would wait while the broker waits for deltas.
+func watchDeltas(addr, topic string) (*deltaWatch, error) {
+	client, err := sarama.NewClient([]string{addr}, clientConfig())
+	if err != nil {
 		return nil, err
 	}
 	consumer, err := sarama.NewConsumerFromClient(client)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, client.Close())
 	}
-	w := &deltaWatch{consumer: consumer, waiting: map[string]time.Time{}}
+	w := &deltaWatch{client: client, consumer: consumer, waiting: map[string]time.Time{}}
 	partitions, err := consumer.Partitions(topic)
 	for _, n := range partitions {
 		var r sarama.PartitionConsumer
@@ -246,5 +249,5 @@ func (w *deltaWatch) close() ([]float64, error) {
 	}
 	w.reading.Wait()
 	slices.Sort(w.seconds)
-	return w.seconds, errors.Join(w.err, w.consumer.Close())
+	return w.seconds, errors.Join(w.err, w.consumer.Close(), w.client.Close())
 }
