@@ -106,7 +106,7 @@ func driftingRecord(rng *rand.Rand, now, disorder int64) (stream int, id, time i
 // Whatever has expired, an accepted event changes rows as if nothing had: the net is the batch answer over the accepted
 // events, late ones aside, after each of them.
 func TestExpiryLosesNothingThatAnAcceptedEventNeeds(t *testing.T) {
-	rounds := uint64(16)
+	rounds := uint64(10)
 	if testing.Short() {
 		rounds = 4
 	}

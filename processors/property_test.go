@@ -82,6 +82,55 @@ var propertyRules = map[string]string{
     model: [last, first, linear, {time_decay: 3us}, position, {w_shaped: c.n == 2}, {weights: i.n}]
     classes: {A: {touch: c, within: 8us, min: 2us, anchor: i}, B: {touch: [i, v], within: 14us}}
     select: {n: i.n}`,
+	"instants, windows without their ends": `
+    instant: include
+    window_end: exclude
+    max_gap: 7us
+    join: {i: e.p == i.p, c: c.n >= i.n}
+    classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: [c, v], within: 5us, min: 2us}, C: {touch: i, within: 9us}}`,
+	"instants, touches anchored": `
+    instant: include
+    join: {i: e.p == i.p, c: c.x == i.x && c.p == e.p}
+    classes: {A: {touch: c, within: 8us, parent_within: 10us}, B: {touch: v, within: 4us}, C: {touch: i, within: 3us}}
+    select: {n: i.n}`,
+	"mediamath, instants, windows without their ends": `
+    preset: mediamath
+    instant: include
+    window_end: exclude
+    click_after_conversion: allow
+    max_gap: 6us
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 9us}, B: {touch: i, within: 6us}}`,
+	"bounded parents": `
+    window_end: exclude
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us, parent_within: 9us}, B: {touch: [c, i], within: 10us, parent_within: 12us}}`,
+	"a condition on the winner": `
+    join: {c: c.p == e.p, i: e.p == i.p}
+    require: touch.n < 3
+    classes: {A: {touch: [c, v], within: 9us}, B: {touch: i, within: 12us}}`,
+	"priorities": `
+    join: {c: c.p == e.p, i: e.p == i.p}
+    priority: touch.n % 3
+    model: [last, first, linear]
+    classes: {A: {touch: [c, v], within: 9us}, B: {touch: i, within: 12us}}`,
+	"priorities of parents, with a condition on the winner": `
+    max_gap: 9us
+    across: all
+    join: {i: e.p == i.p, c: c.x == i.x}
+    priority: i.n
+    require: touch.n > 0
+    model: [last, position]
+    classes: {A: {touch: c, within: 8us}, B: {touch: [c, i, v], within: 14us}}
+    select: {n: i.n}`,
+	"priorities, the last alone": `
+    join: {i: e.p == i.p, c: c.x == i.x}
+    priority: e.w - touch.n
+    require: c.n != 2 || e.n != 2
+    classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: i, within: 14us}}`,
+	"the middle alone": `
+    model: {position: [0, 1, 0]}
+    classes: {A: {touch: [c, v], within: 9us}}`,
 	"parents beside their touches": `
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: [c, i], within: 9us, where: e.n > 0}, B: {touch: [i, v], within: 14us}}
@@ -232,7 +281,7 @@ func propertyStores(t *testing.T) map[string]func() tables.Options {
 }
 
 func TestEveryPrefixEqualsBatch(t *testing.T) {
-	rounds := uint64(60)
+	rounds := uint64(36)
 	if testing.Short() {
 		rounds = 5
 	}

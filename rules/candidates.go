@@ -10,9 +10,10 @@ import (
 // Candidate is a touch that may get credit for a conversion: the pair, with the parent that the touch came by, and the class that it
 // is of. The zero Candidate is nobody.
 type Candidate struct {
-	Class  *Class
-	Anchor int64 // time that the lag is measured from
-	Tuple        // its rows alias the history that was searched
+	Class    *Class
+	Anchor   int64        // time that the lag is measured from
+	Priority codecs.Value // by Rule.Priority; Null where the rule has none, or it is absent
+	Tuple                 // its rows alias the history that was searched
 }
 
 // compare orders candidates: by anchor, then by the touch in the total order, then by its parent.
@@ -24,6 +25,31 @@ func (c *Candidate) compare(d *Candidate) int {
 		return order
 	}
 	return c.Parent.Compare(d.Parent)
+}
+
+// comparePriorities orders by priority. Who has none comes first.
+func (c *Candidate) comparePriorities(d *Candidate) int {
+	a, b := c.Priority, d.Priority
+	switch {
+	case a.IsNull() && b.IsNull():
+		return 0
+	case a.IsNull():
+		return -1
+	case b.IsNull():
+		return 1
+	}
+	return Decimal{a.Num, a.Scale}.Cmp(Decimal{b.Num, b.Scale})
+}
+
+// winner returns the index of the candidate with the largest priority, of several the last.
+func winner(found []Candidate) int {
+	best := len(found) - 1
+	for i := best - 1; i >= 0; i-- {
+		if found[i].comparePriorities(&found[best]) > 0 {
+			best = i
+		}
+	}
+	return best
 }
 
 // add takes the row that completes the candidate.
@@ -41,14 +67,27 @@ func (c *Candidate) add(v *Via, row codecs.Row) {
 func (e *Evaluator) Candidates(r *Rule, conv codecs.Row, h History) ([]Candidate, error) {
 	e.err = nil
 	e.found = e.found[:0]
+	e.refused = nil
 	if r.single {
-		if w, ok := e.winner(r, conv, h); ok {
+		if w, ok := e.last(r, conv, h); ok {
 			e.found = append(e.found, w)
 		}
-		return e.found, e.err
+	} else {
+		e.all(r, conv, h)
 	}
+	if r.Require != nil && len(e.found) > 0 {
+		if w := winner(e.found); !e.test(r.Require, &e.found[w].Tuple) {
+			e.refused = e.found
+			return nil, e.err
+		}
+	}
+	return e.found, e.err
+}
+
+// all finds all candidates.
+func (e *Evaluator) all(r *Rule, conv codecs.Row, h History) {
 	g := &e.gather
-	g.h = h
+	g.h, g.rule = h, r
 	for _, c := range r.Classes {
 		for _, v := range c.Vias {
 			g.via = v
@@ -59,12 +98,18 @@ func (e *Evaluator) Candidates(r *Rule, conv codecs.Row, h History) ([]Candidate
 			break
 		}
 	}
-	// A touch comes first with its first class and its best parent.
-	slices.SortStableFunc(e.found, func(a, b Candidate) int { return a.Touch.Compare(b.Touch) })
+	// A touch comes first with its first class and its best parent. Of a class and a touch the later parents stand first.
+	rank := func(c *Class) int { return slices.Index(r.Classes, c) }
+	slices.SortStableFunc(e.found, func(a, b Candidate) int {
+		order := a.Touch.Compare(b.Touch)
+		if order == 0 && r.Priority != nil {
+			order = cmp.Or(rank(a.Class)-rank(b.Class), b.comparePriorities(&a))
+		}
+		return order
+	})
 	e.found = slices.CompactFunc(e.found, func(a, b Candidate) bool { return a.Touch.Compare(b.Touch) == 0 })
 	e.withoutShown(r)
 	slices.SortFunc(e.found, func(a, b Candidate) int { return a.compare(&b) })
-	return e.found, e.err
 }
 
 // withoutShown takes out touches that others of the candidates, in the total order, refer to: an impression whose own click is a candidate
@@ -88,16 +133,25 @@ func (e *Evaluator) withoutShown(r *Rule) {
 
 // gatherRows collects the candidates of one via.
 type gatherRows struct {
-	e   *Evaluator
-	via *Via
-	h   History
-	at  Candidate
+	e    *Evaluator
+	rule *Rule
+	via  *Via
+	h    History
+	at   Candidate
+}
+
+// take adds the candidate in hand.
+func (g *gatherRows) take() {
+	if g.rule.Priority != nil {
+		g.at.Priority = g.e.priority(g.rule, &g.at.Tuple)
+	}
+	g.e.found = append(g.e.found, g.at)
 }
 
 // Visit takes a row that lag is measured from.
 func (g *gatherRows) Visit(row codecs.Row) bool {
 	if !g.e.complete(&g.at, g.via, row, g.h, completions{g}) && g.e.holds(g.via, &g.at) {
-		g.e.found = append(g.e.found, g.at)
+		g.take()
 	}
 	return true
 }
@@ -105,13 +159,14 @@ func (g *gatherRows) Visit(row codecs.Row) bool {
 // completions are the rows that complete the row in hand.
 type completions struct{ g *gatherRows }
 
-// Visit takes the touches of a parent, of which each is a candidate, or the latest parent of a touch.
+// Visit takes the touches of a parent, of which each is a candidate, or the latest parent of a touch. Where priorities decide any parent may be
+// the best.
 func (c completions) Visit(row codecs.Row) bool {
 	g := c.g
 	g.at.add(g.via, row)
 	if !g.e.holds(g.via, &g.at) {
 		return true
 	}
-	g.e.found = append(g.e.found, g.at)
-	return g.via.AnchorParent
+	g.take()
+	return g.via.AnchorParent || g.rule.Priority != nil
 }

@@ -32,7 +32,7 @@ func (r *ruleInfo) declareClasses(v value) {
 			e.errorAt(positionOf(e.key), "%q cannot name a class", e.name)
 		}
 		info := &classInfo{class: &Class{Name: e.name, Within: max(r.lookback, 0), Anchor: -1}, at: e.value, ok: true}
-		info.got = e.section([]string{"touch", "within", "min", "anchor", "where"}, "priority", "require", "let", "expires", "window_end", "instant")
+		info.got = e.section([]string{"touch", "within", "min", "anchor", "parent_within", "where"}, "let", "expires")
 		if touch, ok := info.got["touch"]; ok {
 			r.declareTouches(info, touch)
 		} else if info.ok = false; e.node.Kind == yaml.MappingNode {
@@ -82,6 +82,7 @@ func (r *ruleInfo) classWindow(info *classInfo) {
 	}
 	read("within", &info.class.Within)
 	read("min", &info.class.Min)
+	read("parent_within", &info.class.Parent)
 	within, hasWithin := info.got["within"]
 	switch {
 	case !info.ok || r.lookback < 0:
@@ -89,6 +90,15 @@ func (r *ruleInfo) classWindow(info *classInfo) {
 		within.errorf("%s is longer than the rule's lookback of %s, which is all the history it has", FormatDuration(info.class.Within), FormatDuration(r.lookback))
 	case info.class.Min > info.class.Within:
 		info.got["min"].errorf("%s is more than within, %s: no pair fits", FormatDuration(info.class.Min), FormatDuration(info.class.Within))
+	case r.exclusive && info.class.Min == info.class.Within:
+		info.at.errorf("min and within are %s, and window_end: exclude leaves out that end: no pair fits", FormatDuration(info.class.Within))
+	case r.exclusive:
+		// Times are whole microseconds.
+		info.class.Within--
+		info.class.Parent = max(info.class.Parent-1, 0)
+	}
+	if v, ok := info.got["parent_within"]; ok && info.ok && info.class.Parent == 0 {
+		v.errorf("leaves no time between a parent and the conversion: no pair fits")
 	}
 }
 
@@ -97,6 +107,9 @@ func (r *ruleInfo) finishClasses() {
 	for i, info := range r.classes {
 		if v, ok := info.got["anchor"]; ok && !r.rule.MediaMath {
 			r.anchor(info, v)
+		}
+		if v, ok := info.got["parent_within"]; ok && r.sure {
+			r.parentWithin(info, v)
 		}
 		if v, ok := info.got["where"]; ok {
 			if text, ok := v.text(); ok {
@@ -127,9 +140,20 @@ func (r *ruleInfo) anchor(info *classInfo, v value) {
 	info.class.Anchor = s.stream.Rank
 }
 
+// parentWithin checks that the bound means something.
+func (r *ruleInfo) parentWithin(info *classInfo, v value) {
+	switch {
+	case r.rule.MediaMath:
+		v.errorf("mediamath sets it: the window of the class on the parent")
+	case !slices.ContainsFunc(info.touches, func(t *streamInfo) bool { return r.parent(t) != nil }):
+		v.errorf("no touch of this class has a join that refers to another touch stream")
+	}
+}
+
 // covers tells whether every pair that fits class b fits class a.
 func (r *ruleInfo) covers(a, b *classInfo) bool {
-	if _, conditional := a.got["where"]; conditional || a.class.Min > b.class.Min || a.class.Within < b.class.Within {
+	if _, conditional := a.got["where"]; conditional || a.class.Min > b.class.Min || a.class.Within < b.class.Within ||
+		a.class.Parent > 0 && (b.class.Parent == 0 || a.class.Parent < b.class.Parent) {
 		return false
 	}
 	for _, t := range b.touches {
@@ -175,4 +199,7 @@ func (r *ruleInfo) mediaMath(v value, got map[string]value) {
 		}
 	}
 	click.class.Anchor, click.class.After = parent.stream.Rank, after
+	if _, given := click.got["parent_within"]; !given {
+		click.class.Parent = view.class.Within
+	}
 }

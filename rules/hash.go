@@ -114,7 +114,15 @@ func (n *normal) rule(p *Plan, r *Rule) {
 		slices.Sort(touches)
 		n.line("touch", touches)
 		n.expr("where", c.Where)
+		if c.Parent > 0 && !r.MediaMath {
+			n.line("parent_within", c.Parent)
+		}
 	}
+	if r.Instant {
+		n.line("instant")
+	}
+	n.expr("priority", r.Priority)
+	n.expr("require", r.Require)
 	n.columns("select", r.Select)
 	n.columns("measure", r.Measure)
 	n.line("output", r.Upserts, r.Deltas, r.Unattributed, r.Into)

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"math/big"
 	"slices"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
@@ -56,7 +57,15 @@ func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row
 			for _, parent := range parents(r, touch, streams) {
 				c := &Candidate{Class: class, Tuple: Tuple{Conversion: conv, Touch: touch, Parent: parent}}
 				var ok bool
-				if c.Anchor, ok = fits(scope, r, class, &c.Tuple); ok && (best == nil || beats(c, best)) {
+				if c.Anchor, ok = fits(scope, r, class, &c.Tuple); !ok {
+					continue
+				}
+				if r.Priority != nil {
+					if v, err := r.Priority.Value(scope, &c.Tuple); err == nil {
+						c.Priority = v
+					}
+				}
+				if best == nil || wins(c, best) {
 					best = c
 				}
 			}
@@ -78,7 +87,23 @@ func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row
 		}
 		return -1
 	})
+	if r.Require != nil && len(own) > 0 {
+		if holds, err := r.Require.Bool(scope, &naiveWinner(own).Tuple); err != nil || !holds {
+			return nil
+		}
+	}
 	return own
+}
+
+// naiveWinner is the candidate that every other loses to.
+func naiveWinner(found []Candidate) *Candidate {
+	best := &found[0]
+	for i := range found {
+		if wins(&found[i], best) {
+			best = &found[i]
+		}
+	}
+	return best
 }
 
 // canonical returns the set of events: one row per stream and id, in the total order.
@@ -117,29 +142,26 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 		return 0, false
 	}
 	at, touched := t.Conversion.Time(), t.Touch.Time()
+	before := func(t int64) bool { return t < at || t == at && r.Instant }
 	anchor = touched
-	if touched >= at && !c.After {
+	if !before(touched) && !c.After {
 		return 0, false
 	}
 	if t.Parent != nil {
 		shown := t.Parent.Time()
 		gap := touched - shown
-		if shown >= at || gap < 0 || gap == 0 && !c.Vias[i].AnyGap || gap > r.MaxGap {
+		if !before(shown) || gap < 0 || gap == 0 && !c.Vias[i].AnyGap || gap > r.MaxGap {
 			return 0, false
 		}
 		if c.Anchor == t.Parent.Stream() {
 			anchor = shown
 		}
-		if r.MediaMath {
-			for _, view := range r.Classes {
-				if slices.Contains(view.Touch, t.Parent.Stream()) && at-shown > view.Within {
-					return 0, false
-				}
-			}
+		if c.Parent > 0 && at-shown > c.Parent {
+			return 0, false
 		}
 	}
 	lag := at - anchor
-	if lag <= 0 || lag < c.Min || lag > c.Within {
+	if !before(anchor) || lag < c.Min || lag > c.Within {
 		return 0, false
 	}
 	conditions := []*Expr{r.Joins[t.Touch.Stream()], c.Where}
@@ -155,6 +177,21 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 		}
 	}
 	return anchor, true
+}
+
+// wins tells which of two candidates of a class has the larger priority or, where none has, beats the other.
+func wins(c, d *Candidate) bool {
+	worth := func(v codecs.Value) *big.Rat {
+		x, _ := new(big.Rat).SetString(string(codecs.AppendText(nil, v)))
+		return x
+	}
+	switch {
+	case c.Priority.IsNull() != d.Priority.IsNull():
+		return d.Priority.IsNull()
+	case !c.Priority.IsNull() && worth(c.Priority).Cmp(worth(d.Priority)) != 0:
+		return worth(c.Priority).Cmp(worth(d.Priority)) > 0
+	}
+	return beats(c, d)
 }
 
 // beats orders candidates.

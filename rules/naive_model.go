@@ -21,7 +21,11 @@ func naiveParts(scope *Scope, m *Model, found []Candidate) []Part {
 	add := func(i int, part *big.Rat) { weights[i].Add(weights[i], part) }
 	switch m.Kind {
 	case Last:
-		add(n-1, big.NewRat(1, 1))
+		for i := range found {
+			if &found[i] == naiveWinner(found) {
+				add(i, big.NewRat(1, 1))
+			}
+		}
 	case First:
 		add(0, big.NewRat(1, 1))
 	case Linear:

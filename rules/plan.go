@@ -123,6 +123,9 @@ type Rule struct {
 	Deltas       bool
 	Unattributed bool   // emit conversions without a candidate, as class "none"
 	Into         string // topic of upserts; deltas go to Into + ".deltas"
+	Instant      bool   // a touch at the conversion's instant is before it
+	Priority     *Expr  // int or decimal: the largest wins, whatever its time; nil: time alone decides
+	Require      *Expr  // condition on the winner; where it fails the conversion is unattributed; nil: none
 
 	shows  bool // a candidate's parent may be a candidate, too
 	single bool // all that the models need is one winner per conversion
@@ -131,14 +134,15 @@ type Rule struct {
 	Joins     []*Expr // by stream rank, the whole `join:` condition; nil where there is none
 	Parents   []int   // by stream rank: the touch stream that its join refers to, or -1
 	MaxGap    int64   // parent to touch
-	MediaMath bool    // post-click lag also bounded by the post-view class's Within, from the impression
+	MediaMath bool    // preset: mediamath
 }
 
 // Class is one rank of candidates. A (conversion, touch) pair belongs to the first class that it fits.
 type Class struct {
 	Name   string
 	Min    int64  // lag from the anchor to the conversion, inclusive
-	Within int64  // inclusive
+	Within int64  // inclusive; of window_end: exclude, a microsecond less than is written
+	Parent int64  // from the touch's parent to the conversion at most, likewise; 0: no such bound
 	Where  *Expr  // over conversion, touch and parent; nil: every pair
 	Touch  []int  // stream ranks, as written in `touch:`
 	Anchor int    // stream rank that lag is measured from, as written in `anchor:`; -1: the touch
@@ -162,6 +166,7 @@ type Via struct {
 	AnyGap       bool // parent and touch may have the same time (they are joined by an equality)
 	MaxGap       int64
 	MaxParentLag int64 // conversion time - parent time at most; 0: no such bound
+	Ahead        int64 // how long before the conversion its touch and parent are at least: 1, or 0 where its instant counts
 	ConvTouch    []Pair
 	ConvParent   []Pair
 	TouchParent  []Pair

@@ -9,10 +9,10 @@ func (e *Evaluator) Reach(r *Rule, row codecs.Row, h History, v codecs.Visitor) 
 	latest := h.Latest(r.Conversion)
 	for _, c := range r.Classes {
 		for _, via := range c.Vias {
-			if row.Stream() == via.Touch && latest > floor(row.Time(), via.lead()) {
+			if row.Stream() == via.Touch && latest >= floor(row.Time(), via.lead())+via.Ahead {
 				e.reachByTouch(r, c, via, row, h, v)
 			}
-			if row.Stream() == via.Parent && latest > row.Time() {
+			if row.Stream() == via.Parent && latest >= row.Time()+via.Ahead {
 				e.reachByParent(r, c, via, row, h, v)
 			}
 		}
@@ -75,9 +75,9 @@ func (e *Evaluator) conversions(r *Rule, c *Class, via *Via, touch, parent codec
 	if via.AnchorParent {
 		anchor = parent.Time()
 	}
-	from, to := anchor+max(c.Min, 1), anchor+c.Within
+	from, to := anchor+max(c.Min, via.Ahead), anchor+c.Within
 	if !via.AllowAfter {
-		from = max(from, touch.Time()+1)
+		from = max(from, touch.Time()+via.Ahead)
 	}
 	e.match2 = e.match2[:0]
 	for _, p := range via.ConvTouch {

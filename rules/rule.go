@@ -19,12 +19,13 @@ type ruleInfo struct {
 	touches    []*streamInfo // of all classes, by rank
 	classes    []*classInfo
 	lookback   int64
+	exclusive  bool // window_end: exclude
 	sure       bool // classes and joins are without fault, so that what follows from them may be judged
 }
 
 // laterKeys is what an attribute rule will be able to say.
-var laterKeys = []string{"let", "require", "priority", "count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
-	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "window_end", "instant", "effective_from"}
+var laterKeys = []string{"let", "count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
+	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.
 var laterKinds = []string{"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}
@@ -68,8 +69,8 @@ func (c *compiler) rules(v value) {
 
 func (c *compiler) rule(name string, v value) {
 	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
-	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "model", "across", "select", "measure",
-		"unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
+	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "window_end", "instant",
+		"priority", "require", "model", "across", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
 	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
 		return
 	}
@@ -99,6 +100,7 @@ func (c *compiler) rule(name string, v value) {
 		after.errorf("needs preset: mediamath; it is not supported yet without")
 	}
 	r.finishClasses()
+	r.choice(got)
 	if key, ok := got["key"]; ok {
 		r.key(key)
 	}
@@ -143,6 +145,31 @@ func (r *ruleInfo) windows(got map[string]value) {
 	r.rule.MaxGap = max(r.lookback, 0)
 	if v, ok := got["max_gap"]; ok {
 		r.rule.MaxGap, _ = v.duration()
+	}
+	if v, ok := got["window_end"]; ok {
+		r.exclusive = v.oneOf([]string{"include", "exclude"}) == 1
+	}
+	if v, ok := got["instant"]; ok {
+		r.rule.Instant = v.oneOf([]string{"exclude", "include"}) == 1
+	}
+}
+
+// choice reads what decides among candidates beside their times.
+func (r *ruleInfo) choice(got map[string]value) {
+	if v, ok := got["priority"]; ok {
+		if text, ok := v.text(); ok {
+			r.rule.Priority = r.c.expression(text, r.pairNames(forValue, r.touches), nil)
+			r.c.note(r.rule.Priority, useKept)
+			if x := r.rule.Priority; x != nil && x.kind != codecs.Int && x.kind != codecs.Decimal {
+				text.errorf("a priority is int or decimal; this is %s", x.kind)
+			}
+		}
+	}
+	if v, ok := got["require"]; ok {
+		if text, ok := v.text(); ok {
+			r.rule.Require = r.c.condition(text, r.pairNames(forClass, r.touches))
+			r.c.note(r.rule.Require, useKept)
+		}
 	}
 }
 

@@ -19,16 +19,17 @@ type History interface {
 // Evaluator finds candidates by look-ups in a History: the incremental form of what Naive defines. It holds scratch memory, so each
 // goroutine needs its own.
 type Evaluator struct {
-	scope  *Scope
-	outer  outerRows
-	inner  innerRows
-	match  []byte
-	match2 []byte
-	linked linkedRows
-	gather gatherRows
-	found  []Candidate
-	parts  []Part
-	err    error
+	scope   *Scope
+	outer   outerRows
+	inner   innerRows
+	match   []byte
+	match2  []byte
+	linked  linkedRows
+	gather  gatherRows
+	found   []Candidate
+	parts   []Part
+	refused []Candidate // whose winner did not meet Rule.Require
+	err     error
 }
 
 // NewEvaluator returns an evaluator for the rules of p.
@@ -40,8 +41,8 @@ func NewEvaluator(p *Plan) *Evaluator {
 	return e
 }
 
-// winner returns the candidate of conv that is first in class and last in order, where h has one.
-func (e *Evaluator) winner(r *Rule, conv codecs.Row, h History) (Candidate, bool) {
+// last returns the candidate of conv that is first in class and last in order, where h has one.
+func (e *Evaluator) last(r *Rule, conv codecs.Row, h History) (Candidate, bool) {
 	for _, c := range r.Classes {
 		var best Candidate
 		for _, v := range c.Vias {
@@ -68,7 +69,7 @@ func (e *Evaluator) search(c *Class, v *Via, conv codecs.Row, h History) Candida
 // descend visits the rows that the lag of a via's candidates is measured from, latest first.
 func (e *Evaluator) descend(c *Class, v *Via, conv codecs.Row, h History, to codecs.Visitor) {
 	at := conv.Time()
-	from, until := floor(at, c.Within), at-max(c.Min, 1)
+	from, until := floor(at, c.Within), at-max(c.Min, v.Ahead)
 	stream, path, pairs := v.Touch, v.TouchPath, v.ConvTouch
 	if v.AnchorParent {
 		stream, path, pairs = v.Parent, v.ParentPath, v.ConvParent
@@ -99,7 +100,7 @@ func (e *Evaluator) complete(t *Candidate, v *Via, row codecs.Row, h History, to
 			from++
 		}
 		if !v.AllowAfter {
-			until = min(until, t.Conversion.Time()-1)
+			until = min(until, t.Conversion.Time()-v.Ahead)
 		}
 		for _, p := range v.ConvTouch {
 			e.match2 = t.Conversion.AppendField(e.match2, p.A)
@@ -200,6 +201,18 @@ func (e *Evaluator) test(x *Expr, t *Tuple) bool {
 		e.err = err
 	}
 	return ok && err == nil
+}
+
+// priority returns a candidate's priority. An error makes it null.
+func (e *Evaluator) priority(r *Rule, t *Tuple) codecs.Value {
+	v, err := r.Priority.Value(e.scope, t)
+	if err != nil {
+		if e.err == nil {
+			e.err = fmt.Errorf("priority: %w", err)
+		}
+		return codecs.Value{}
+	}
+	return v
 }
 
 // Value returns the value of an output column for a conversion and its winner. An error makes it null.

@@ -34,7 +34,10 @@ func (r *ruleInfo) resolve(slots []map[ref]int) {
 }
 
 func (r *ruleInfo) via(c *Class, touch *streamInfo, slots []map[ref]int) *Via {
-	v := &Via{Touch: touch.stream.Rank, Parent: -1, MaxGap: r.rule.MaxGap}
+	v := &Via{Touch: touch.stream.Rank, Parent: -1, MaxGap: r.rule.MaxGap, Ahead: 1}
+	if r.rule.Instant {
+		v.Ahead = 0
+	}
 	joins := []*joinInfo{r.join[touch]}
 	parent := r.parent(touch)
 	if parent != nil {
@@ -42,9 +45,7 @@ func (r *ruleInfo) via(c *Class, touch *streamInfo, slots []map[ref]int) *Via {
 		v.AnchorParent = r.anchoredOnParent(c, touch)
 		v.AllowAfter = c.After
 		joins = append(joins, r.join[parent])
-		if r.rule.MediaMath {
-			v.MaxParentLag = r.rule.Classes[1].Within
-		}
+		v.MaxParentLag = c.Parent
 	}
 	for _, j := range joins {
 		if j == nil {

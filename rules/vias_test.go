@@ -90,7 +90,7 @@ func TestMediaMathVias(t *testing.T) {
 		t.Fatalf("no path %v into stream %d: %v", p, stream, key.Paths[stream])
 		return -1
 	}
-	wantPC := Via{
+	wantPC := Via{Ahead: 1,
 		Touch: click, Parent: impression, AnchorParent: true, AnyGap: true, MaxGap: 20 * day, MaxParentLag: day,
 		ConvParent:    []Pair{{pixelOfConversion, pixelOfImpression}},
 		TouchParent:   []Pair{{auctionOfClick, auctionOfImpression}},
@@ -105,7 +105,7 @@ func TestMediaMathVias(t *testing.T) {
 	if got := *pc.Vias[0]; !reflect.DeepEqual(got, wantPC) {
 		t.Errorf("PC:\n got %+v\nwant %+v", got, wantPC)
 	}
-	wantPV := Via{
+	wantPV := Via{Ahead: 1,
 		Touch: impression, Parent: -1, MaxGap: 20 * day,
 		ConvTouch:  []Pair{{pixelOfConversion, pixelOfImpression}},
 		ConvPath:   paths(conversion, pixelOfConversion),

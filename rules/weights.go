@@ -28,7 +28,7 @@ func (e *Evaluator) Parts(m *Model, found []Candidate) ([]Part, error) {
 	}
 	switch m.Kind {
 	case Last:
-		e.give(&found[n-1], 1)
+		e.give(&found[winner(found)], 1)
 	case First:
 		e.give(&found[0], 1)
 	case Linear:
@@ -50,13 +50,23 @@ func (e *Evaluator) Parts(m *Model, found []Candidate) ([]Part, error) {
 	return e.parts, e.err
 }
 
-// Holders returns those of a conversion's candidates without which its rows could be others: who has a part under some model and, where
-// a candidate keeps its parent from being one, all.
+// Holders returns those of a conversion's candidates without which its rows could be others: who has a part under some model, who is
+// the winner, also one that is refused and, where a candidate without a part decides about those of others, all. found is what
+// Candidates has just returned.
 func (e *Evaluator) Holders(r *Rule, found []Candidate) []Candidate {
-	if r.single || r.shows {
+	if n := len(e.refused); n > 0 && r.shows {
+		return e.refused
+	} else if n > 0 {
+		w := winner(e.refused)
+		return e.refused[w : w+1]
+	}
+	if len(found) == 0 || r.single || r.shows || slices.ContainsFunc(r.Models, func(m *Model) bool { return m.Kind == Position }) {
 		return found
 	}
 	var held []codecs.Row
+	if r.Require != nil {
+		held = append(held, found[winner(found)].Touch)
+	}
 	for _, m := range r.Models {
 		parts, _ := e.Parts(m, found) // what an expression fails on is reported with the row
 		for i := range parts {

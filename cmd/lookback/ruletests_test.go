@@ -10,13 +10,32 @@ import (
 	"testing"
 )
 
-func TestTheShippedRulesAreCovered(t *testing.T) {
+func TestTheShippedRulesAndExamplesAreCovered(t *testing.T) {
 	t.Parallel()
-	r := command(t, "", "test", "../../rules_test.yaml", "--coverage")
+	rules, err := filepath.Glob("../../examples/*/rules.yaml")
+	if err != nil || len(rules) < 5 {
+		t.Fatalf("examples %v: %v", rules, err)
+	}
+	r := command(t, "", "test", "../../rules_test.yaml", "../../examples", "--coverage")
 	r.want(t, exitOK)
-	found := regexp.MustCompile(`coverage: (\d+) of (\d+)\n`).FindStringSubmatch(r.stdout)
-	if found == nil || found[1] != found[2] || strings.Contains(r.stdout, "FAIL") {
-		t.Errorf("not everything is covered:\n%s", r.stdout)
+	covered := regexp.MustCompile(`coverage: (\d+) of (\d+)\n`).FindAllStringSubmatch(r.stdout, -1)
+	for _, found := range covered {
+		if found[1] != found[2] {
+			t.Errorf("not everything is covered:\n%s", r.stdout)
+		}
+	}
+	if len(covered) != 1+len(rules) {
+		t.Errorf("%d files are tested, not those of %v", len(covered), rules)
+	}
+}
+
+// Options of rules have known answers, a millisecond on either side of their borders.
+func TestOptionsHaveKnownAnswers(t *testing.T) {
+	t.Parallel()
+	r := command(t, "", "test", "testdata/options")
+	r.want(t, exitOK)
+	if !strings.Contains(r.stdout, "10 passed, 0 failed") {
+		t.Error(r.stdout)
 	}
 }
 
