@@ -101,6 +101,10 @@ var propertyRules = map[string]string{
     max_gap: 6us
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: c, within: 9us}, B: {touch: i, within: 6us}}`,
+	"instants, parents that are no touches": `
+    instant: include
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us}}`,
 	"bounded parents": `
     window_end: exclude
     join: {i: e.p == i.p, c: c.x == i.x}
@@ -128,6 +132,15 @@ var propertyRules = map[string]string{
     priority: e.w - touch.n
     require: c.n != 2 || e.n != 2
     classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: i, within: 14us}}`,
+	"priorities of parents beside their touches": `
+    join: {c: c.x == i.x}
+    priority: touch.n
+    require: touch.n != 2
+    classes: {A: {touch: [c, i], within: 14us}}`,
+	"the first, with a condition on the last": `
+    model: first
+    require: touch.n < 3
+    classes: {A: {touch: [c, v], within: 14us}}`,
 	"the middle alone": `
     model: {position: [0, 1, 0]}
     classes: {A: {touch: [c, v], within: 9us}}`,
