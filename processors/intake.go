@@ -167,7 +167,9 @@ func (w *intake) tick(now time.Time) error {
 	for i, src := range w.safe {
 		w.safe[i].Idle = src.Idle && w.lanes[src.Partition].source.idle
 	}
-	if len(w.safe) == 0 || !woke && now.Sub(w.told) < w.settings.WatermarkInterval || slices.Equal(w.safe, w.sent) {
+	// That a source is idle is forgotten unless it is said again.
+	renews := now.Sub(w.told) >= w.settings.IdleTimeout/3 && slices.ContainsFunc(w.safe, func(s codecs.Source) bool { return s.Idle })
+	if len(w.safe) == 0 || !woke && now.Sub(w.told) < w.settings.WatermarkInterval || slices.Equal(w.safe, w.sent) && !renews {
 		return nil
 	}
 	w.told = now

@@ -91,7 +91,7 @@ func (w *keyed) open(partition int32, t *tables.Table) error {
 				ids = append(ids, sourceID{rank, n})
 			}
 		}
-		l.tracker = newTracker(ids, disorder)
+		l.tracker = newTracker(ids, w.plan.Settings.IdleTimeout, disorder)
 	} else {
 		l.cleaners = make([]*cleanser, len(w.plan.Streams))
 		l.sources = make([]*source, len(w.plan.Streams))
@@ -103,10 +103,10 @@ func (w *keyed) open(partition int32, t *tables.Table) error {
 			l.cleaners[rank] = newCleanser(w.plan, w.plan.Streams[rank], w.dims)
 			l.sources[rank] = newSource(id, w.s.claim(w.plan.Streams[rank].Topic, partition), now)
 		}
-		l.tracker = newTracker(ids, disorder)
+		l.tracker = newTracker(ids, w.plan.Settings.IdleTimeout, disorder)
 	}
 	for _, s := range t.Meta().Sources {
-		l.tracker.set(s)
+		l.tracker.recall(s)
 		if l.sources != nil && s.Stream < len(l.sources) && s.Partition == partition && l.sources[s.Stream] != nil {
 			l.sources[s.Stream].time = s.Time
 		}
@@ -163,7 +163,7 @@ func (w *keyed) decodeShuffled(l *keyedLane, in *input) {
 	}
 	if watermark {
 		for _, s := range l.mark.Sources {
-			l.tracker.set(s)
+			l.tracker.set(s, in.Timestamp)
 		}
 		return
 	}
@@ -256,7 +256,7 @@ func (w *keyed) tick(now time.Time) error {
 		for _, src := range l.sources {
 			if src != nil {
 				src.settle(now, w.plan.Settings.IdleTimeout, w.endOf)
-				l.tracker.set(src.state())
+				l.tracker.set(src.state(), now.UnixMicro())
 			}
 		}
 		known, changed := l.tracker.snapshot()

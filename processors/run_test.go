@@ -269,6 +269,44 @@ func TestLateEventsGoOutAsTheyCame(t *testing.T) {
 	}
 }
 
+// The watermark goes on beside streams that are silent for much longer than it takes for them to be idle.
+func TestTheWatermarkGoesOnBesideIdleStreams(t *testing.T) {
+	for name, stream := range map[string]string{"repartitioned": "", "direct": ", partitioned_by: u"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRigWith(t, "i", "c", "e")
+			plan := runRules(t, r, "", "1h", stream)
+			x := r.run(plan)
+			<-x.ready
+			begun := time.Now()
+			for n := 0; n < 3 || time.Since(begun) < 5*plan.Settings.IdleTimeout; n++ {
+				now := time.Now()
+				var fresh []codecs.Record
+				for u := range 20 { // every partition of i has something
+					fresh = append(fresh, runEvent("i", fmt.Sprint("i", n, "-", u), fmt.Sprint("u", u), now))
+				}
+				r.write(fresh...)
+				r.eventually("the watermark is that of the stream that is not idle", func() bool {
+					for _, p := range x.stats.Snapshot().Processors {
+						if p.Name != "ads.u" {
+							continue
+						}
+						for _, part := range p.Partitions {
+							if part.Watermark < now.UnixMicro() {
+								return false
+							}
+						}
+						return len(p.Partitions) > 0
+					}
+					return false
+				})
+			}
+			if err := x.stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func TestBrokenRecordsGoOutAsTheyCame(t *testing.T) {
 	r := newRigWith(t, "i", "c", "e")
 	plan := runRules(t, r, "", "1h", "")

@@ -2,6 +2,7 @@ package processors
 
 import (
 	"math"
+	"time"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
@@ -17,33 +18,51 @@ type sourceID struct {
 
 // tracker derives the watermark of one partition from how far the sources of its events have come. All sources are known
 // from the start, from the partition counts of their topics: one that has said nothing yet holds the watermark back.
+//
+// That a source is idle holds for a while only. Who said so may have died since, and nobody tells that there is something to read
+// again, so it must be said anew; by the clocks of those who say it, not by that of who reads it, perhaps much later.
 type tracker struct {
 	sources  []codecs.Source
+	heard    []int64 // by source: when something was last said about it, noTime: not in this life
 	disorder []int64 // by source
 	index    map[sourceID]int
-	changed  bool // since the last call of snapshot
+	patience int64 // how long a source is idle after it was said to be
+	latest   int64 // when something was last said about any
+	changed  bool  // since the last call of snapshot
 }
 
 // newTracker returns a tracker over the given sources. Disorder is, by stream rank, how far behind its source's largest
-// event time an event may be without being out of order.
-func newTracker(sources []sourceID, disorder func(stream int) int64) *tracker {
-	t := &tracker{index: make(map[sourceID]int, len(sources))}
+// event time an event may be without being out of order. Patience is how long a source is idle after it was said to be.
+func newTracker(sources []sourceID, patience time.Duration, disorder func(stream int) int64) *tracker {
+	t := &tracker{index: make(map[sourceID]int, len(sources)), patience: patience.Microseconds(), latest: noTime}
 	for i, id := range sources {
 		t.index[id] = i
+		t.heard = append(t.heard, noTime)
 		t.sources = append(t.sources, codecs.Source{Stream: id.stream, Partition: id.partition, Time: noTime})
 		t.disorder = append(t.disorder, disorder(id.stream))
 	}
 	return t
 }
 
-// set takes what is said about a source: its time never falls, its idleness is the last one said. Sources that the tracker
-// does not have, of a stream that the rules no longer read, are ignored.
-func (t *tracker) set(s codecs.Source) {
+// recall takes what was kept of a source. Whether it is still idle is not known.
+func (t *tracker) recall(s codecs.Source) {
+	s.Idle = false
+	t.set(s, noTime)
+}
+
+// set takes what is said about a source, and when, in microseconds: its time never falls, its idleness is the last one said. Sources
+// that the tracker does not have, of a stream that the rules no longer read, are ignored.
+func (t *tracker) set(s codecs.Source, at int64) {
 	i, ok := t.index[sourceID{s.Stream, s.Partition}]
 	if !ok {
 		return
 	}
+	t.latest = max(t.latest, at)
 	have := &t.sources[i]
+	if s.Idle && have.Idle && !t.idle(i) {
+		t.changed = true
+	}
+	t.heard[i] = max(t.heard[i], at)
 	if s.Time > have.Time {
 		have.Time = s.Time
 		t.changed = true
@@ -52,6 +71,11 @@ func (t *tracker) set(s codecs.Source) {
 		have.Idle = s.Idle
 		t.changed = true
 	}
+}
+
+// idle tells whether a source is idle: it was said to be, not long before the last that was said about any.
+func (t *tracker) idle(i int) bool {
+	return t.sources[i].Idle && t.heard[i] != noTime && t.heard[i] >= t.latest-t.patience
 }
 
 // watermark returns the minimum over the sources that are not idle of their time less their disorder; noTime while one of
@@ -64,7 +88,7 @@ func (t *tracker) watermark() int64 {
 			w = s.Time - t.disorder[i]
 		}
 		highest = max(highest, w)
-		if !s.Idle {
+		if !t.idle(i) {
 			lowest, active = min(lowest, w), true
 		}
 	}

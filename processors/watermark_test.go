@@ -16,6 +16,7 @@ func TestWatermarkIsTheMinimumOverActiveSources(t *testing.T) {
 	mark := func(stream int, partition int32, time int64, idle bool) codecs.Source {
 		return codecs.Source{Stream: stream, Partition: partition, Time: time, Idle: idle}
 	}
+	const patience = time.Second
 	for name, test := range map[string]struct {
 		marks []codecs.Source
 		want  int64
@@ -31,18 +32,24 @@ func TestWatermarkIsTheMinimumOverActiveSources(t *testing.T) {
 		"awake again, it holds the rest":  {[]codecs.Source{mark(0, 0, 100, false), mark(0, 1, 40, true), mark(1, 0, 200, false), mark(0, 1, 60, false)}, 60},
 		"sources of other rules: ignored": {[]codecs.Source{mark(0, 0, 100, false), mark(0, 1, 100, false), mark(1, 0, 200, false), mark(7, 0, 1, false), mark(0, 9, 1, false)}, 100},
 	} {
-		tracker := newTracker(ids, disorder)
+		tracker := newTracker(ids, patience, disorder)
 		for _, m := range test.marks {
-			tracker.set(m)
+			tracker.set(m, 0)
 		}
 		if got := tracker.watermark(); got != test.want {
 			t.Errorf("%s: watermark %d, want %d", name, got, test.want)
 		}
-		// What is kept with the state gives the same watermark to whoever takes it up.
+		// What is kept with the state gives the same watermark to whoever takes it up, once it is said again who is idle.
 		known, _ := tracker.snapshot()
-		again := newTracker(ids, disorder)
+		again := newTracker(ids, patience, disorder)
 		for _, m := range known {
-			again.set(m)
+			again.recall(m)
+		}
+		if got := again.watermark(); got > test.want {
+			t.Errorf("%s: watermark %d after a restart, want at most %d", name, got, test.want)
+		}
+		for _, m := range known {
+			again.set(m, 0)
 		}
 		if got := again.watermark(); got != test.want {
 			t.Errorf("%s: watermark %d after a restart, want %d", name, got, test.want)
@@ -50,16 +57,48 @@ func TestWatermarkIsTheMinimumOverActiveSources(t *testing.T) {
 	}
 }
 
+// A source is idle no longer than its reader says so: when the reader has died, nobody knows.
+func TestIdlenessMustBeSaidAgain(t *testing.T) {
+	tracker := newTracker([]sourceID{{0, 0}, {1, 0}}, time.Second, func(int) int64 { return 0 })
+	say := func(stream int, time int64, idle bool, at time.Duration) {
+		tracker.set(codecs.Source{Stream: stream, Time: time, Idle: idle}, at.Microseconds())
+	}
+	want := func(when string, want int64) {
+		t.Helper()
+		if got := tracker.watermark(); got != want {
+			t.Errorf("%s: watermark %d, want %d", when, got, want)
+		}
+	}
+	say(0, 100, false, 0)
+	say(1, 40, true, 0)
+	want("idle", 100)
+	say(0, 200, false, time.Second)
+	want("said a second ago", 200)
+	tracker.snapshot()
+	say(0, 300, false, time.Second+time.Microsecond)
+	want("said longer ago", 40)
+	tracker.snapshot()
+	say(1, 40, true, 2*time.Second)
+	want("said again", 300)
+	if _, changed := tracker.snapshot(); !changed {
+		t.Error("that it is idle again is no change")
+	}
+	say(1, 40, true, 3*time.Second)
+	if _, changed := tracker.snapshot(); changed {
+		t.Error("that it is still idle is a change")
+	}
+}
+
 func TestTrackerTellsChanges(t *testing.T) {
-	tracker := newTracker([]sourceID{{0, 0}}, func(int) int64 { return 0 })
+	tracker := newTracker([]sourceID{{0, 0}}, time.Second, func(int) int64 { return 0 })
 	if _, changed := tracker.snapshot(); changed {
 		t.Error("a new tracker says that it has changed")
 	}
-	tracker.set(codecs.Source{Time: 5})
+	tracker.set(codecs.Source{Time: 5}, 0)
 	if known, changed := tracker.snapshot(); !changed || len(known) != 1 {
 		t.Errorf("after a change: %v, %v", known, changed)
 	}
-	tracker.set(codecs.Source{Time: 4})
+	tracker.set(codecs.Source{Time: 4}, 0)
 	if _, changed := tracker.snapshot(); changed {
 		t.Error("an older time counts as a change")
 	}
@@ -218,7 +257,7 @@ func TestWhatMayBeLateBringsItsBytes(t *testing.T) {
 	late := 0
 	for range 2000 {
 		src, now := newSourceAt(), time.UnixMicro(0)
-		tr := newTracker([]sourceID{{0, 0}, {0, 1}}, func(int) int64 { return stream.Disorder })
+		tr := newTracker([]sourceID{{0, 0}, {0, 1}}, 200*time.Microsecond, func(int) int64 { return stream.Disorder })
 		watermark := int64(noTime)
 		for range 60 {
 			now = now.Add(time.Duration(random.Int64N(100)) * time.Microsecond)
@@ -228,14 +267,14 @@ func TestWhatMayBeLateBringsItsBytes(t *testing.T) {
 				if src.idle = random.IntN(2) == 0; src.idle || was {
 					src.held = w.latest(now)
 				}
-				tr.set(src.state())
+				tr.set(src.state(), now.UnixMicro())
 			case 1: // the other source
-				tr.set(codecs.Source{Partition: 1, Time: now.UnixMicro() + random.Int64N(stream.MaxSkew)})
+				tr.set(codecs.Source{Partition: 1, Time: now.UnixMicro() + random.Int64N(stream.MaxSkew)}, now.UnixMicro())
 			case 2: // a restart
 				again := newSourceAt()
 				again.recall(src.metadata(), w.latest(now))
 				src = again
-				tr.set(src.state())
+				tr.set(src.state(), now.UnixMicro())
 			default:
 				timestamp := now.UnixMicro() - random.Int64N(400)
 				at := timestamp - random.Int64N(100)
