@@ -43,7 +43,7 @@ func main() {
 	flag.StringVar(&o.maxMemory, "max-memory", "1GB", "state.max_memory of backlog")
 	flag.DurationVar(&o.latencyTime, "latency-time", 30*time.Second, "how long latency is measured")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of throughput, exactly once on disk; it costs a little speed")
-	only := flag.String("only", "core,replay,run", "what to measure: core, replay, run; on Apache Kafka: throughput, latency, backlog, restore")
+	only := flag.String("only", "core,models,tests,replay,run", "what to measure: core, models, tests, replay, run; on Apache Kafka: throughput, latency, backlog, restore")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: argument %q: what to measure is chosen with -only\n", flag.Arg(0))
@@ -68,6 +68,8 @@ type bench struct {
 // measurements are what -only chooses from.
 var measurements = map[string]func(ctx context.Context, b *bench) error{
 	"core":   func(_ context.Context, b *bench) error { return benchCore(b.out, b.count) },
+	"models": func(_ context.Context, b *bench) error { return benchModels(b.out, b.count) },
+	"tests":  func(_ context.Context, b *bench) error { return benchTests(b.out, b.count) },
 	"replay": func(_ context.Context, b *bench) error { return benchReplay(b.out, b.dir, b.count, b.events) },
 	"run": func(_ context.Context, b *bench) error {
 		return benchRun(b.out, filepath.Join(b.dir, "cpu.prof"), b.count, b.runEvents)

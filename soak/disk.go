@@ -99,6 +99,9 @@ func truncate(rng *rand.Rand, file string) error {
 // rewind puts the folder back to how it was at the last rewind, as a disk that comes from a backup does, and keeps a copy of
 // how it is now for the next.
 func rewind(_ *rand.Rand, dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil // it was killed before it had a folder
+	}
 	old, now := dir+".old", dir+".now"
 	if err := os.RemoveAll(now); err != nil {
 		return err
