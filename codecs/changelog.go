@@ -90,6 +90,16 @@ func DecodeChangelogKey(b []byte) (ChangelogKey, error) {
 	return k, nil
 }
 
+// KeyValues returns the values of a key of so many fields, which CheckKey has not refused. Their strings are copies.
+func KeyValues(key []byte, fields int) []Value {
+	values := make([]Value, fields)
+	for i := range values {
+		values[i] = decodeValue(key)
+		key = key[valueLen(key):]
+	}
+	return values
+}
+
 // CheckKey tells whether key is that of a rule whose key has the given number of fields: as many values, none of them
 // null. Keys that come from a topic pass it before anything is kept under them.
 func CheckKey(key []byte, fields int) error {

@@ -27,6 +27,9 @@ type partition struct {
 	// changed, where it is set, is told of every change of a conversion's row; nil is no row.
 	changed func(r *rules.Rule, before, after *codecs.Credit)
 
+	// observed, where it is set, is told what becomes of every event.
+	observed func(key []byte, row codecs.Row, raw *Raw, what Observation)
+
 	interval *interval // of the conversions whose rows are emitted; nil: all
 
 	row     []byte
@@ -109,6 +112,7 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	stream := p.plan.Streams[rank]
 	if w := p.watermark(); w != math.MinInt64 && at < w-stream.Lateness {
 		p.tally.late(rank)
+		p.observe(key, row, raw, ObservedLate)
 		p.reject(row, raw, codecs.Rejectf(reasonLate, "event time %s is %s behind the watermark %s, lateness is %s",
 			stamp(at), lag(w-at), stamp(w), lag(stream.Lateness)), "")
 		return nil
@@ -121,11 +125,13 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	if old != nil {
 		if bytes.Equal(old, row) || !stream.Precedes(row, old) {
 			p.tally.duplicate(rank)
+			p.observe(key, row, raw, ObservedDuplicate)
 			return h.Err()
 		}
 		old = bytes.Clone(old)
 	}
 	p.tally.accepted(rank)
+	p.observe(key, row, raw, ObservedAccepted)
 	p.reach(h, row, old)
 	failed := p.evaluateBefore(h)
 	version := p.table.Accept()
@@ -147,6 +153,12 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 		return err
 	}
 	return h.Err()
+}
+
+func (p *partition) observe(key []byte, row codecs.Row, raw *Raw, what Observation) {
+	if p.observed != nil {
+		p.observed(key, row, raw, what)
+	}
 }
 
 // ruleError is an expression's failure, which does not stop the event: the expression counts as false, or null.

@@ -42,7 +42,19 @@ type ReplayOptions struct {
 	Changed func(r *rules.Rule, before, after *codecs.Credit) // told of every change of a row; nil is no row
 	// HoldWatermark leaves the watermark where it is, before all time or where Advance has put it: nothing is late.
 	HoldWatermark bool
+	// Observed is told what becomes of every event, for each key that uses it. key and row are valid until it returns.
+	Observed func(k *rules.Key, key []byte, row codecs.Row, raw *Raw, what Observation)
 }
+
+// Observation is what becomes of an event in a history.
+type Observation string
+
+// The observations.
+const (
+	ObservedAccepted  Observation = "accepted"
+	ObservedDuplicate Observation = "duplicate" // the history had it, or a version of it that counts
+	ObservedLate      Observation = "late"
+)
 
 // NewReplay returns a replay of the plan, which must have no tables from topics. dims are by index of plan.Tables. emit
 // takes over the records' slices.
@@ -58,6 +70,9 @@ func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Reco
 		}
 		p := newPartition(plan, k, t, emit, r.tally)
 		p.changed = o.Changed
+		if o.Observed != nil {
+			p.observed = func(key []byte, row codecs.Row, raw *Raw, what Observation) { o.Observed(k, key, row, raw, what) }
+		}
 		r.keys = append(r.keys, replayKey{key: k, partition: p})
 		for _, s := range k.Streams {
 			r.streams[s].keys = append(r.streams[s].keys, i)

@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/processors"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+type whyFlags struct {
+	rule, format string
+	limit        int
+	tables       map[string]string
+}
+
+func newWhy() *cobra.Command {
+	var f whyFlags
+	c := &cobra.Command{
+		Use:   "why RULES.yaml CONVERSION EVENTS.jsonl...",
+		Short: "Explain which touch has the credit for a conversion, and why no other",
+		Long: `Explain a conversion from files of events, as replay reads them: the rows that it has; every touch of its key, and what it is to the
+conversion: credited, or what it loses to, or what keeps it from being a candidate; touches of other keys that come near; events that
+were late; and how the rows came to be, event by event.
+
+Files are read twice, so standard input will not do. Memory follows the events of one key, not the files.`,
+		Example: "  lookback why rules.yaml e1 impressions.jsonl.gz clicks.jsonl.gz conversions.jsonl.gz",
+		Args:    arguments(3, math.MaxInt),
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.format != "text" && f.format != "json" {
+				return usagef("--format %s: use text or json", f.format)
+			}
+			if f.limit < 1 {
+				return usagef("--limit %d: use at least 1", f.limit)
+			}
+			if slices.Contains(args[2:], "-") {
+				return usagef("standard input cannot be read twice: give files")
+			}
+			return why(c, f, args[0], args[1], args[2:])
+		},
+	}
+	c.Flags().StringVar(&f.rule, "rule", "", "explain this rule only")
+	c.Flags().StringVar(&f.format, "format", "text", "text or json")
+	c.Flags().IntVar(&f.limit, "limit", 50, "how many touches the text shows")
+	c.Flags().StringToStringVar(&f.tables, "table", nil, "read a table from a file: name=file.csv")
+	return c
+}
+
+func why(c *cobra.Command, f whyFlags, rulesFile, id string, files []string) error {
+	plan, err := loadPlan(rulesFile)
+	if err != nil {
+		return err
+	}
+	if f.rule != "" && !plan.Only(f.rule) {
+		return usagef("--rule %s: no such rule", f.rule)
+	}
+	for _, r := range plan.Rules {
+		r.Deltas, r.Upserts = true, false
+	}
+	dims, err := openDimensions(plan, f.tables)
+	if err != nil {
+		return err
+	}
+	for i, d := range dims {
+		if d == nil {
+			return usagef("table %q comes from a topic: give it as a file, --table %s=FILE", plan.Tables[i].Name, plan.Tables[i].Name)
+		}
+	}
+	q := &inquiry{plan: plan, dims: dims, id: id, files: files}
+	if err := q.find(c.Context()); err != nil {
+		return err
+	}
+	if len(q.found) == 0 {
+		return q.unknown()
+	}
+	if err := q.gather(c.Context()); err != nil {
+		return err
+	}
+	answers := q.answers()
+	if f.format == "json" {
+		return writeAnswersJSON(c.OutOrStdout(), answers)
+	}
+	return writeAnswers(c.OutOrStdout(), answers, f.limit)
+}
+
+// inquiry is a conversion that is looked for, and what is found of it.
+type inquiry struct {
+	plan  *rules.Plan
+	dims  []*tables.Dimension
+	id    string
+	files []string
+	lines int64
+
+	refusals []string // how records with this id were refused
+	found    []*foundKey
+	current  *foundKey // of the event in hand; nil: it is of another key
+}
+
+// foundKey is a key under which there is a conversion of the id, and all that matters of it.
+type foundKey struct {
+	key    *rules.Key
+	bytes  []byte
+	values []codecs.Value
+
+	conversion codecs.Row // the first that came
+	rows       []codecs.Row
+	origins    map[string]codecs.Origin // by row
+	late       []lateEvent
+	near       map[*rules.Rule][]nearEvent
+	history    []change
+	final      map[string]finalRow // by topic and row key
+}
+
+type lateEvent struct {
+	row    codecs.Row
+	origin codecs.Origin
+}
+
+type nearEvent struct {
+	row    codecs.Row
+	origin codecs.Origin
+	detail string
+}
+
+// change is what one event did to the conversion's rows.
+type change struct {
+	rule   string
+	event  string
+	origin codecs.Origin
+	deltas []deltaRow
+}
+
+type deltaRow struct {
+	Model   string          `json:"model"`
+	Class   string          `json:"class"`
+	Touch   string          `json:"touch"`
+	TouchID json.RawMessage `json:"touch_id"`
+	Sign    int             `json:"sign"`
+}
+
+// maxNear is how many touches of other keys are kept for each rule: the latest.
+const maxNear = 5
+
+// pass replays the files.
+func (q *inquiry) pass(ctx context.Context, o processors.ReplayOptions, emit func(codecs.Record), before func(stream int, raw *processors.Raw)) error {
+	o.Tables.Untracked = true
+	replay, err := processors.NewReplay(q.plan, q.dims, emit, processors.NewStats(q.plan), o)
+	if err != nil {
+		return err
+	}
+	defer replay.Close()
+	lines := newEventLines(q.plan, nil)
+	lines.reject = func(*processors.Raw, *codecs.Reject) error { return nil }
+	lines.record = func(stream int, raw *processors.Raw) error {
+		before(stream, raw)
+		return replay.Record(stream, raw)
+	}
+	for _, file := range q.files {
+		if err := lines.file(ctx, file); err != nil {
+			return err
+		}
+	}
+	q.lines = lines.lines
+	return nil
+}
+
+// find looks for the keys of conversions with the id.
+func (q *inquiry) find(ctx context.Context) error {
+	stream := 0
+	var raw *processors.Raw
+	observe := func(k *rules.Key, key []byte, row codecs.Row, _ *processors.Raw, _ processors.Observation) {
+		if string(codecs.AppendText(nil, row.IDValue())) != q.id || !q.attributed(k, row.Stream()) || q.at(k, key) != nil {
+			return
+		}
+		q.found = append(q.found, &foundKey{
+			key: k, bytes: bytes.Clone(key), values: codecs.KeyValues(key, len(k.Fields)), conversion: bytes.Clone(row),
+			origins: map[string]codecs.Origin{}, near: map[*rules.Rule][]nearEvent{}, final: map[string]finalRow{},
+		})
+	}
+	emit := func(rec codecs.Record) {
+		if rec.Topic != processors.RejectedTopic(q.plan.App) || !bytes.Contains(rec.Value, []byte(q.id)) {
+			return
+		}
+		s := q.plan.Streams[stream]
+		var fields map[string]any
+		if json.Unmarshal(rec.Value, &fields) != nil || fmt.Sprint(fields[s.Declared[s.ID].Name]) != q.id {
+			return
+		}
+		for _, h := range rec.Headers {
+			if h.Key == codecs.HeaderMessage {
+				q.refusals = append(q.refusals, fmt.Sprintf("%s:%d: a %s of this id was rejected: %s", raw.Origin.Topic, raw.Origin.Offset, s.Name, h.Value))
+			}
+		}
+	}
+	return q.pass(ctx, processors.ReplayOptions{Observed: observe}, emit, func(s int, r *processors.Raw) { stream, raw = s, r })
+}
+
+// attributed tells whether a rule of the key attributes a stream.
+func (q *inquiry) attributed(k *rules.Key, stream int) bool {
+	return slices.ContainsFunc(k.Rules, func(r *rules.Rule) bool { return r.Conversion == stream })
+}
+
+func (q *inquiry) at(k *rules.Key, key []byte) *foundKey {
+	for _, f := range q.found {
+		if f.key == k && bytes.Equal(f.bytes, key) {
+			return f
+		}
+	}
+	return nil
+}
+
+// unknown says that there is no such conversion.
+func (q *inquiry) unknown() error {
+	streams := map[string]bool{}
+	for _, r := range q.plan.Rules {
+		streams[q.plan.Streams[r.Conversion].Name] = true
+	}
+	text := fmt.Sprintf("no %s has the id %q in %d records of %s", strings.Join(sorted(streams), " or "), q.id, q.lines, strings.Join(q.files, ", "))
+	return fmt.Errorf("%s", strings.Join(append([]string{text}, q.refusals...), "\n  "))
+}
+
+// gather collects what matters of the keys.
+func (q *inquiry) gather(ctx context.Context) error {
+	event := ""
+	var origin codecs.Origin
+	observe := func(k *rules.Key, key []byte, row codecs.Row, raw *processors.Raw, what processors.Observation) {
+		event = fmt.Sprintf("%s %s", q.plan.Streams[row.Stream()].Name, codecs.AppendText(nil, row.IDValue()))
+		f := q.at(k, key)
+		q.current = f
+		switch {
+		case f == nil:
+			q.near(k, key, row, raw)
+		case what == processors.ObservedLate:
+			f.late = append(f.late, lateEvent{bytes.Clone(row), raw.Origin})
+		case what == processors.ObservedAccepted:
+			row = bytes.Clone(row)
+			f.rows = append(f.rows, row)
+			f.origins[string(row)] = raw.Origin
+		}
+	}
+	var failed error
+	options := processors.ReplayOptions{Observed: observe, Changed: func(r *rules.Rule, before, after *codecs.Credit) {
+		if c := cmp.Or(after, before); q.current != nil && string(codecs.AppendText(nil, c.Conversion)) == q.id {
+			failed = errors.Join(failed, q.current.changed(r, c, after))
+		}
+	}}
+	emit := func(rec codecs.Record) { q.emitted(rec, event, origin) }
+	err := q.pass(ctx, options, emit, func(_ int, raw *processors.Raw) { origin = raw.Origin })
+	return errors.Join(err, failed)
+}
+
+// changed takes what a row of the conversion is now; nil is no row.
+func (f *foundKey) changed(r *rules.Rule, c, after *codecs.Credit) error {
+	key := string(codecs.AppendRowKey(nil, c))
+	id := r.Into + "\x00" + key
+	if after == nil {
+		delete(f.final, id)
+		return nil
+	}
+	value, err := codecs.AppendFinal(nil, after)
+	f.final[id] = finalRow{r.Into, key, value}
+	return err
+}
+
+// near keeps a touch of another key where it comes near.
+func (q *inquiry) near(k *rules.Key, key []byte, row codecs.Row, raw *processors.Raw) {
+	for _, f := range q.found {
+		if f.key != k {
+			continue
+		}
+		for _, r := range k.Rules {
+			if r.Conversion != f.conversion.Stream() {
+				continue
+			}
+			detail, near := rules.Near(r, f.conversion, row, f.values, codecs.KeyValues(key, len(k.Fields)))
+			if !near {
+				continue
+			}
+			list := append(f.near[r], nearEvent{bytes.Clone(row), raw.Origin, detail})
+			slices.SortStableFunc(list, func(a, b nearEvent) int { return b.row.Compare(a.row) })
+			f.near[r] = list[:min(len(list), maxNear)]
+		}
+	}
+}
+
+// emitted takes a delta of the conversion.
+func (q *inquiry) emitted(rec codecs.Record, event string, origin codecs.Origin) {
+	f := q.current
+	if f == nil {
+		return
+	}
+	for _, r := range f.key.Rules {
+		var row struct {
+			deltaRow
+			Conversion json.RawMessage `json:"conversion_id"`
+		}
+		if rec.Topic != processors.DeltasTopic(r) || json.Unmarshal(rec.Value, &row) != nil || unquoted(row.Conversion) != q.id {
+			continue
+		}
+		if n := len(f.history); n == 0 || f.history[n-1].origin != origin || f.history[n-1].rule != r.Name {
+			f.history = append(f.history, change{rule: r.Name, event: event, origin: origin})
+		}
+		last := &f.history[len(f.history)-1]
+		last.deltas = append(last.deltas, row.deltaRow)
+	}
+}
+
+// unquoted is the text of an id in JSON.
+func unquoted(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	return string(raw)
+}
+
+func sorted(set map[string]bool) []string {
+	var list []string
+	for name := range set {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+)
+
+// whyStory has a conversion with a click, one whose touches are of another key, one that was refused, one that was late.
+const whyStory = `{"ad": {"ad_id": "a1", "at": "2026-01-01T10:00:00Z", "user": "u1", "product": "ball", "weight": 1}}
+{"ad": {"ad_id": "a2", "at": "2026-01-01T11:00:00Z", "user": "u1", "product": "bat", "weight": 1}}
+{"sale": {"sale_id": "s1", "at": "2026-01-01T12:00:00Z", "user": "u1", "product": "ball", "price": 5}}
+{"ad": {"ad_id": "a3", "at": "2026-01-01T11:59:30Z", "user": "u1", "product": "ball", "weight": 1}}
+{"ad": {"ad_id": "a4", "at": "2026-01-01T11:00:00Z", "user": "u1", "product": "ball", "weight": 1}}
+{"sale": {"sale_id": "s2", "at": "2026-01-01T12:00:00Z", "user": "u2", "product": "ball", "price": 5}}
+{"sale": {"sale_id": "s3", "user": "u2", "product": "ball", "price": 5}}
+{"sale": {"sale_id": "s4", "at": "2026-01-01T10:00:00Z", "user": "u1", "product": "ball", "price": 5}}
+`
+
+func TestWhyTellsTheWholeStory(t *testing.T) {
+	t.Parallel()
+	rules, events := file(t, "rules.yaml", shopRules), file(t, "story.jsonl", whyStory)
+	r := command(t, "", "why", rules, "s1", events)
+	r.want(t, exitOK)
+	want := `sale s1 of 2026-01-01T12:00:00Z  story.jsonl:3
+key: user u1
+rule: credit
+rows:
+  {"rule":"credit","model":"last","conversion_id":"s1","touch_id":"a3","touch":"ad","class":"seen","credit":1000000,"event_time":"2026-01-01T12:00:00Z","product":"ball","revenue":5}
+touches of the key:
+  ad a3  30s before  story.jsonl:4  seen  credited
+  ad a2  1h before   story.jsonl:2  seen  join_differs  sale.product is "ball", ad.product is "bat"
+  ad a1  2h before   story.jsonl:1  seen  earlier       ad a3 is 1h59m30s later
+late:
+  ad a4    2026-01-01T11:00:00Z  story.jsonl:5
+  sale s4  2026-01-01T10:00:00Z  story.jsonl:8
+history:
+  sale s1  story.jsonl:3  +1 last seen ad a1
+  ad a3    story.jsonl:4  -1 last seen ad a1, +1 last seen ad a3
+`
+	if got := strings.ReplaceAll(r.stdout, events, "story.jsonl"); got != want {
+		t.Errorf("it says\n%s\nwant\n%s", got, want)
+	}
+	r = command(t, "", "why", rules, "s2", events)
+	r.want(t, exitOK)
+	for _, part := range []string{"touches of the key: none", "near, in other keys:", `user is "u1", that of the conversion is "u2", 30s before it`, "+1 last none"} {
+		if !strings.Contains(r.stdout, part) {
+			t.Errorf("of s2 it does not say %q:\n%s", part, r.stdout)
+		}
+	}
+	r = command(t, "", "why", rules, "s4", events)
+	r.want(t, exitOK)
+	for _, part := range []string{"rows: none", "the conversion itself"} {
+		if !strings.Contains(r.stdout, part) {
+			t.Errorf("of s4 it does not say %q:\n%s", part, r.stdout)
+		}
+	}
+	r = command(t, "", "why", rules, "s1", events, "--limit", "1")
+	if !strings.Contains(r.stdout, "and 2 more, see --limit") {
+		t.Errorf("with a limit it says\n%s", r.stdout)
+	}
+}
+
+func TestWhyAsJSON(t *testing.T) {
+	t.Parallel()
+	rules, events := file(t, "rules.yaml", shopRules), file(t, "story.jsonl", whyStory)
+	r := command(t, "", "why", rules, "s1", events, "--format", "json")
+	r.want(t, exitOK)
+	var a answer
+	if err := json.Unmarshal([]byte(r.stdout), &a); err != nil {
+		t.Fatalf("%q: %v", r.stdout, err)
+	}
+	if a.Conversion.ID != "s1" || a.Key["user"] != "u1" || len(a.Rows) != 1 || len(a.Touches) != 3 || a.Touches[0].Verdict != "credited" ||
+		a.Touches[1].Detail == "" || len(a.Late) != 2 || len(a.History) != 2 || len(a.History[1].Deltas) != 2 {
+		t.Errorf("it says %+v", a)
+	}
+}
+
+func TestWhyRefusesWhatItCannotExplain(t *testing.T) {
+	t.Parallel()
+	rules, events := file(t, "rules.yaml", shopRules), file(t, "story.jsonl", whyStory)
+	command(t, "", "why", rules, "s9", events).want(t, exitFailed, `no sale has the id "s9" in 8 records of `)
+	command(t, "", "why", rules, "s3", events).want(t, exitFailed, `no sale has the id "s3"`, "story.jsonl:7: a sale of this id was rejected: ")
+	command(t, "", "why", rules, "s1", "-").want(t, exitUsage, "standard input cannot be read twice")
+	command(t, "", "why", rules, "s1").want(t, exitUsage, "arguments are missing")
+	command(t, "", "why", rules, "s1", events, "--rule", "other").want(t, exitUsage, "no such rule")
+	command(t, "", "why", rules, "s1", events, "--format", "xml").want(t, exitUsage, "use text or json")
+	command(t, "", "why", rules, "s1", events, "--limit", "0").want(t, exitUsage, "use at least 1")
+	command(t, "", "why", rules, "s1", events+".gone").want(t, exitFailed, "reading events: ")
+}
+
+// The README shows what it says of the README's story.
+func TestWhyInTheREADME(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LATENESS", "1h")
+	_, rest, _ := strings.Cut(string(text), "cat > story.jsonl <<'END'\n")
+	story, rest, _ := strings.Cut(rest, "    END\n")
+	_, shown, ok := strings.Cut(rest, "$ bin/lookback why rules.yaml e1 story.jsonl\n")
+	if !ok {
+		t.Fatal("the README does not ask why")
+	}
+	events := file(t, "story.jsonl", strings.ReplaceAll(story, "    {", "{"))
+	r := command(t, "", "why", "../../rules.yaml", "e1", events)
+	r.want(t, exitOK)
+	for line := range strings.Lines(strings.ReplaceAll(r.stdout, events, "story.jsonl")) {
+		want, more, _ := strings.Cut(shown, "\n")
+		if shown = more; strings.Join(strings.Fields(want), " ") != strings.Join(strings.Fields(line), " ") {
+			t.Errorf("it says %q, the README %q", line, want)
+		}
+	}
+}

@@ -1,0 +1,324 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+)
+
+// Verdict is what becomes of a touch for one conversion.
+type Verdict string
+
+// The verdicts on a touch that is no candidate. Of several ways to be one, with different classes and parents, that one counts which
+// comes furthest in this order.
+const (
+	AfterConversion Verdict = "after_conversion" // it is not before the conversion
+	NoParent        Verdict = "no_parent"        // there is nothing that its join could refer to
+	JoinDiffers     Verdict = "join_differs"     // fields that must be equal are not
+	ParentGap       Verdict = "parent_gap"       // its parent is not before it, or by more than max_gap
+	TooSoon         Verdict = "too_soon"         // its lag is shorter than the class's min
+	OutsideWindow   Verdict = "outside_window"   // its lag is longer than the class's within
+	ParentWindow    Verdict = "parent_window"    // its parent is longer ago than parent_within
+	JoinFalse       Verdict = "join_false"       // what a join says beyond equalities is false
+	Filtered        Verdict = "filtered"         // the class's where is false
+)
+
+// The verdicts on a candidate, or on what would be one if there were no other.
+const (
+	Credited      Verdict = "credited"          // it has credit under some model
+	OtherClass    Verdict = "other_class_first" // a class of a higher rank has a candidate
+	OwnTouch      Verdict = "own_touch_first"   // what came of it, such as its click, is a candidate itself
+	LowerPriority Verdict = "lower_priority"    // the winner has a larger priority
+	Earlier       Verdict = "earlier"           // the winner is later
+	NoWeight      Verdict = "no_weight"         // no model gives it anything
+	Refused       Verdict = "refused"           // it won, and the rule's require is false for it
+	WinnerRefused Verdict = "winner_refused"    // another won, and was refused
+)
+
+// verdictOrder has the verdicts on touches that are no candidates.
+var verdictOrder = []Verdict{AfterConversion, NoParent, JoinDiffers, ParentGap, TooSoon, OutsideWindow, ParentWindow, JoinFalse, Filtered}
+
+// Finding is what becomes of one touch, and why.
+type Finding struct {
+	Touch   codecs.Row
+	Parent  codecs.Row // what it came by, or would nearest; nil: nothing
+	Class   *Class     // that it fits, or comes nearest to
+	Verdict Verdict
+	Detail  string // for people: by how much, which fields
+}
+
+// Explanation is why a conversion has the rows that it has under a rule.
+type Explanation struct {
+	Outcome
+	Findings []Finding // of all touches of the key, latest first
+}
+
+// Explain says of every touch of a key what it is to a conversion, by the definition of the rule. rows are those of one key, as Naive
+// takes them; conv is one of them. It is false where another version of the conversion counts, or it is not of this rule.
+func Explain(p *Plan, r *Rule, conv codecs.Row, rows []codecs.Row) (Explanation, bool) {
+	var e Explanation
+	found := false
+	for _, o := range Naive(p, r, rows) {
+		if o.Conversion.Compare(conv) == 0 {
+			e.Outcome, found = o, true
+		}
+	}
+	if !found {
+		return e, false
+	}
+	events := canonical(p, rows)
+	streams := make([][]codecs.Row, len(p.Streams))
+	for _, row := range events {
+		streams[row.Stream()] = append(streams[row.Stream()], row)
+	}
+	w := &explainer{plan: p, rule: r, scope: p.NewScope(), conv: conv, streams: streams}
+	for _, touch := range slices.Backward(events) {
+		if touch.Compare(conv) == 0 {
+			continue
+		}
+		if f, ok := w.touch(touch); ok {
+			e.Findings = append(e.Findings, f)
+		}
+	}
+	w.judge(&e, events)
+	return e, true
+}
+
+// explainer holds what explaining one conversion needs.
+type explainer struct {
+	plan    *Plan
+	rule    *Rule
+	scope   *Scope
+	conv    codecs.Row
+	streams [][]codecs.Row
+}
+
+// candidate is the verdict on a pair that nothing keeps from being one.
+const candidate Verdict = ""
+
+// touch says how near a touch comes to being a candidate; false where no class is for its stream.
+func (w *explainer) touch(touch codecs.Row) (best Finding, ok bool) {
+	reached := -1
+	for _, class := range w.rule.Classes {
+		i := slices.Index(class.Touch, touch.Stream())
+		if i < 0 {
+			continue
+		}
+		for _, parent := range w.parents(touch) {
+			f := Finding{Touch: touch, Parent: parent, Class: class}
+			f.Verdict, f.Detail = w.pair(class, class.Vias[i], &Tuple{Conversion: w.conv, Touch: touch, Parent: parent})
+			if f.Verdict == candidate {
+				return f, true
+			}
+			if at := slices.Index(verdictOrder, f.Verdict); at > reached {
+				best, reached = f, at
+			}
+		}
+	}
+	return best, reached >= 0
+}
+
+// parents returns what a touch's join may refer to, latest first; a nil row where it refers to nothing, or there is nothing.
+func (w *explainer) parents(touch codecs.Row) []codecs.Row {
+	stream := w.rule.Parents[touch.Stream()]
+	if stream < 0 || len(w.streams[stream]) == 0 {
+		return []codecs.Row{nil}
+	}
+	list := slices.Clone(w.streams[stream])
+	slices.Reverse(list)
+	return list
+}
+
+// pair says what keeps a conversion, a touch and its parent from being a candidate of a class.
+func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
+	at, touched := t.Conversion.Time(), t.Touch.Time()
+	if touched > at-v.Ahead && !c.After {
+		return AfterConversion, fmt.Sprintf("it is %s", w.behind(touched-at))
+	}
+	if v.Parent >= 0 && t.Parent == nil {
+		return NoParent, fmt.Sprintf("there is no %s in this key", w.plan.Streams[v.Parent].Name)
+	}
+	sides := []struct {
+		pairs []Pair
+		a, b  codecs.Row
+	}{{v.TouchParent, t.Touch, t.Parent}, {v.ConvTouch, t.Conversion, t.Touch}, {v.ConvParent, t.Conversion, t.Parent}}
+	for _, s := range sides {
+		for _, p := range s.pairs {
+			if a, b := s.a.Value(p.A), s.b.Value(p.B); a.IsNull() || a != b {
+				return JoinDiffers, fmt.Sprintf("%s is %s, %s is %s", w.field(s.a, p.A), shownValue(a), w.field(s.b, p.B), shownValue(b))
+			}
+		}
+	}
+	anchor := touched
+	if t.Parent != nil {
+		shown := t.Parent.Time()
+		name := w.plan.Streams[v.Parent].Name
+		switch gap := touched - shown; {
+		case shown > at-v.Ahead:
+			return AfterConversion, fmt.Sprintf("its %s is %s", name, w.behind(shown-at))
+		case gap < 0, gap == 0 && !v.AnyGap:
+			return ParentGap, fmt.Sprintf("its %s is not before it", name)
+		case gap > v.MaxGap:
+			return ParentGap, fmt.Sprintf("its %s is %s before it, max_gap is %s", name, FormatDuration(gap), FormatDuration(v.MaxGap))
+		}
+		if v.AnchorParent {
+			anchor = shown
+		}
+	}
+	switch lag := at - anchor; {
+	case lag < c.Min:
+		return TooSoon, fmt.Sprintf("the lag is %s, min is %s", FormatDuration(lag), FormatDuration(c.Min))
+	case lag > c.Within:
+		return OutsideWindow, fmt.Sprintf("the lag is %s, %s more than within allows", FormatDuration(lag), FormatDuration(lag-c.Within))
+	}
+	if t.Parent != nil && v.MaxParentLag > 0 && at-t.Parent.Time() > v.MaxParentLag {
+		return ParentWindow, fmt.Sprintf("its %s is %s before the conversion, %s more than allowed", w.plan.Streams[v.Parent].Name,
+			FormatDuration(at-t.Parent.Time()), FormatDuration(at-t.Parent.Time()-v.MaxParentLag))
+	}
+	for _, x := range v.Residual {
+		if holds, err := x.Bool(w.scope, t); err != nil || !holds {
+			return JoinFalse, condition(x, err)
+		}
+	}
+	if c.Where != nil {
+		if holds, err := c.Where.Bool(w.scope, t); err != nil || !holds {
+			return Filtered, condition(c.Where, err)
+		}
+	}
+	return candidate, ""
+}
+
+// judge says of the candidates who has credit, and of the others what they lose to.
+func (w *explainer) judge(e *Explanation, events []codecs.Row) {
+	// The candidates as the rule has them, before its condition on the winner.
+	open := *w.rule
+	open.Require = nil
+	found := naiveCandidates(w.scope, &open, w.conv, events, w.streams)
+	place := func(touch codecs.Row) int {
+		return slices.IndexFunc(found, func(c Candidate) bool { return c.Touch.Compare(touch) == 0 })
+	}
+	credited := func(touch codecs.Row) bool {
+		return slices.ContainsFunc(e.Parts, func(parts []Part) bool {
+			return slices.ContainsFunc(parts, func(p Part) bool { return p.Tuple.Touch.Compare(touch) == 0 })
+		})
+	}
+	unattributed := !slices.ContainsFunc(e.Parts, func(parts []Part) bool { return len(parts) > 0 })
+	for i := range e.Findings {
+		f := &e.Findings[i]
+		if f.Verdict != candidate {
+			continue
+		}
+		at := place(f.Touch)
+		if at >= 0 {
+			f.Class, f.Parent = found[at].Class, found[at].Parent
+		}
+		winner := naiveWinner(found)
+		switch {
+		case at < 0 && slices.ContainsFunc(found, func(c Candidate) bool { return c.Parent != nil && c.Parent.Compare(f.Touch) == 0 }):
+			f.Verdict, f.Detail = OwnTouch, "what came of it is a candidate, and the two are one"
+		case at < 0:
+			f.Verdict, f.Detail = OtherClass, fmt.Sprintf("class %s has a candidate and comes first", found[0].Class.Name)
+		case unattributed && winner == &found[at]:
+			_, err := w.rule.Require.Bool(w.scope, &winner.Tuple)
+			f.Verdict, f.Detail = Refused, condition(w.rule.Require, err)
+		case unattributed:
+			f.Verdict, f.Detail = WinnerRefused, fmt.Sprintf("%s won and was refused", w.name(winner.Touch))
+		case credited(f.Touch):
+			f.Verdict = Credited
+		case winner.comparePriorities(&found[at]) > 0:
+			f.Verdict, f.Detail = LowerPriority, fmt.Sprintf("%s is %s, that of %s is %s", w.rule.Priority, shownValue(found[at].Priority), w.name(winner.Touch), shownValue(winner.Priority))
+		case len(w.rule.Models) == 1 && w.rule.Models[0].Kind == Last:
+			f.Verdict, f.Detail = Earlier, fmt.Sprintf("%s is %s", w.name(winner.Touch), w.behind(winner.Anchor-found[at].Anchor))
+		default:
+			f.Verdict, f.Detail = NoWeight, "no model gives it a part"
+		}
+	}
+}
+
+// Near tells of a touch of another key in which fields of the key it differs, where it would otherwise be near: it is before the conversion,
+// within a class's window, and agrees with it in another field of the key, or in all that their join says of the two.
+func Near(r *Rule, conv, touch codecs.Row, convKey, touchKey []codecs.Value) (detail string, near bool) {
+	for _, class := range r.Classes {
+		i := slices.Index(class.Touch, touch.Stream())
+		if i < 0 {
+			continue
+		}
+		v := class.Vias[i]
+		lag := conv.Time() - touch.Time()
+		if lag < v.Ahead || lag > class.Within {
+			continue
+		}
+		agree := len(v.ConvTouch) > 0
+		for _, pair := range v.ConvTouch {
+			if a := conv.Value(pair.A); a.IsNull() || a != touch.Value(pair.B) {
+				agree = false
+			}
+		}
+		for k, name := range r.Key.Fields {
+			if convKey[k] == touchKey[k] {
+				agree = true
+				continue
+			}
+			if detail != "" {
+				detail += ", "
+			}
+			detail += fmt.Sprintf("%s is %s, that of the conversion is %s", name, shownValue(touchKey[k]), shownValue(convKey[k]))
+		}
+		if agree && detail != "" {
+			return fmt.Sprintf("%s, %s before it", detail, FormatDuration(lag)), true
+		}
+		return "", false
+	}
+	return "", false
+}
+
+// name is a row as people know it.
+func (w *explainer) name(row codecs.Row) string {
+	return fmt.Sprintf("%s %s", w.plan.Streams[row.Stream()].Name, codecs.AppendText(nil, row.IDValue()))
+}
+
+// field names a slot of a row.
+func (w *explainer) field(row codecs.Row, slot int) string {
+	s := w.plan.Streams[row.Stream()]
+	switch slot {
+	case codecs.SlotID:
+		return s.Name + "." + s.Declared[s.ID].Name
+	case codecs.SlotTime:
+		return s.Name + "." + s.Declared[s.Time].Name
+	}
+	if stamp := s.Slots[slot].Stamp; stamp != nil {
+		t := w.plan.Tables[stamp.Table]
+		return fmt.Sprintf("%s[%s].%s", t.Name, w.field(row, stamp.Key), t.Columns[stamp.Column].Name)
+	}
+	return s.Name + "." + s.Declared[s.Slots[slot].Field].Name
+}
+
+// behind says how much later something is.
+func (w *explainer) behind(us int64) string {
+	if us == 0 {
+		return "at the same time"
+	}
+	return FormatDuration(us) + " later"
+}
+
+func shownValue(v codecs.Value) string {
+	switch v.Kind {
+	case codecs.Null:
+		return "absent"
+	case codecs.String:
+		return fmt.Sprintf("%q", v.Str)
+	case codecs.Time:
+		return v.Time().Format(time.RFC3339Nano)
+	}
+	return string(codecs.AppendText(nil, v))
+}
+
+// condition says that an expression does not hold, and why where it failed.
+func condition(x *Expr, err error) string {
+	if err != nil {
+		return fmt.Sprintf("%s fails: %v", x, err)
+	}
+	return fmt.Sprintf("%s is false", x)
+}
