@@ -107,7 +107,7 @@ func (p *reprocessing) left(ctx context.Context, stage Stage, ends map[string][]
 			}
 			found := false
 			err := p.m.retry(ctx, func() (err error) {
-				found, err = hasRecords(p.m.client, topic, int32(n), next, end)
+				found, err = hasRecords(p.m.client, topic, int32(n), next, end, func(*committedRecord) bool { return true })
 				return err
 			})
 			if err != nil {

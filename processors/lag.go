@@ -3,6 +3,7 @@ package processors
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/IBM/sarama"
 
@@ -10,7 +11,8 @@ import (
 )
 
 // Lag returns how many records the consumer groups of a plan have still to commit. Groups are looked at behind those
-// whose output they read, so 0 means that everything in the input topics has had its effect.
+// whose output they read, so 0 means that everything in the input topics has had its effect. Watermarks, which come for as long as
+// something is idle, do not count.
 func Lag(plan *rules.Plan, client sarama.Client) (int64, error) {
 	admin, err := sarama.NewClusterAdminFromClient(client)
 	if err != nil {
@@ -19,7 +21,11 @@ func Lag(plan *rules.Plan, client sarama.Client) (int64, error) {
 	lag := int64(0)
 	for _, stage := range Stages(plan) {
 		for _, topic := range stage.Topics {
-			n, err := topicLag(client, admin, stage.Group, topic)
+			counts := func(*committedRecord) bool { return true }
+			if !slices.ContainsFunc(plan.Streams, func(s *rules.Stream) bool { return s.Topic == topic }) {
+				counts = func(r *committedRecord) bool { return r.Key != nil }
+			}
+			n, err := topicLag(client, admin, stage.Group, topic, counts)
 			if err != nil {
 				return 0, fmt.Errorf("lag of group %s in %s: %w", stage.Group, topic, err)
 			}
@@ -29,7 +35,7 @@ func Lag(plan *rules.Plan, client sarama.Client) (int64, error) {
 	return lag, nil
 }
 
-func topicLag(client sarama.Client, admin sarama.ClusterAdmin, group, topic string) (int64, error) {
+func topicLag(client sarama.Client, admin sarama.ClusterAdmin, group, topic string, counts func(*committedRecord) bool) (int64, error) {
 	partitions, err := client.Partitions(topic)
 	if err != nil {
 		return 0, err
@@ -56,7 +62,7 @@ func topicLag(client sarama.Client, admin sarama.ClusterAdmin, group, topic stri
 		}
 		if next < end {
 			// What is left may be markers of transactions, behind which no reader of a group ever commits.
-			left, err := hasRecords(client, topic, n, next, end)
+			left, err := hasRecords(client, topic, n, next, end, counts)
 			if err != nil {
 				return 0, err
 			}
@@ -68,13 +74,13 @@ func topicLag(client sarama.Client, admin sarama.ClusterAdmin, group, topic stri
 	return lag, nil
 }
 
-// hasRecords tells whether there is, or may yet be, a committed record of a partition in [from, end): one that was committed,
+// hasRecords tells whether there is, or may yet be, a committed record of a partition in [from, end) that counts: one that was committed,
 // or a transaction that is open.
-func hasRecords(client sarama.Client, topic string, partition int32, from, end int64) (bool, error) {
+func hasRecords(client sarama.Client, topic string, partition int32, from, end int64, counts func(*committedRecord) bool) (bool, error) {
 	found := false
-	next, err := visitCommitted(client, topic, partition, from, end, func(*committedRecord) bool {
-		found = true
-		return false
+	next, err := visitCommitted(client, topic, partition, from, end, func(r *committedRecord) bool {
+		found = counts(r)
+		return !found
 	})
 	return found || err == nil && next < end, err
 }

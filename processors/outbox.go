@@ -69,7 +69,7 @@ func (o *outbox) Add(r codecs.Record) {
 	if r.Partition < 0 {
 		var err error
 		if r.Partition, err = o.partition(&r); err != nil {
-			o.fail(err)
+			o.fail(unlocated{err})
 			return
 		}
 	}
@@ -85,10 +85,17 @@ func (o *outbox) Commit(ctx context.Context, offsets producer.Offsets) error {
 	return lasting(o.producer.Commit(ctx, offsets))
 }
 
+// unlocated is an error that was met when a topic was looked up, for which nobody has waited: a broker may not know yet what was created
+// just now.
+type unlocated struct{ error }
+
+func (e unlocated) Unwrap() error { return e.error }
+
 // lasting makes errors fatal that the next attempt would get again: of a topic that does not exist, for which the producer has
 // waited, and of one that takes smaller records than it did at the start.
 func lasting(err error) error {
-	switch {
+	switch passing := (unlocated{}); {
+	case errors.As(err, &passing):
 	case errors.Is(err, sarama.ErrUnknownTopicOrPartition):
 		return fatalError{err}
 	case errors.Is(err, sarama.ErrMessageSizeTooLarge), errors.Is(err, sarama.ErrMessageSetSizeTooLarge):

@@ -3,11 +3,13 @@ package processors
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
@@ -143,6 +145,16 @@ func TestTopicThatTakesSmallerRecords(t *testing.T) {
 	<-run.done // it ends by itself
 	if err := run.stop(); !isFatal(err) || !strings.Contains(err.Error(), "raise max.message.bytes") || !strings.Contains(err.Error(), testOutput) {
 		t.Errorf("got %v, want an error that names the topic and says what to do", err)
+	}
+}
+
+// A topic that cannot be found at the first look may have been created just now: that ends the session, and not the process.
+func TestATopicThatIsNotKnownYetIsLookedForAgain(t *testing.T) {
+	r := newRig(t)
+	box := r.outbox()
+	box.Add(codecs.Record{Topic: "new", Partition: -1, Key: []byte("k"), Value: []byte("v")})
+	if err := box.Flush(context.Background()); !errors.Is(err, sarama.ErrUnknownTopicOrPartition) || isFatal(err) {
+		t.Errorf("flush: %v, fatal: %t", err, isFatal(err))
 	}
 }
 
