@@ -168,7 +168,6 @@ func waitUntil(ctx context.Context, p *process, at time.Time) error {
 
 // deltaWatch waits for the first delta of each conversion that was sent.
 type deltaWatch struct {
-	client   sarama.Client
 	consumer sarama.Consumer
 	readers  []sarama.PartitionConsumer
 	reading  sync.WaitGroup
@@ -187,15 +186,11 @@ type conversionID struct {
 // watchDeltas reads what is committed to a topic from now on. It has a connection of its own: on one that is shared with the sender, what is
 // sent would wait while the broker waits for deltas.
 func watchDeltas(addr, topic string) (*deltaWatch, error) {
-	client, err := sarama.NewClient([]string{addr}, clientConfig())
+	consumer, err := sarama.NewConsumer([]string{addr}, clientConfig())
 	if err != nil {
 		return nil, err
 	}
-	consumer, err := sarama.NewConsumerFromClient(client)
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
-	}
-	w := &deltaWatch{client: client, consumer: consumer, waiting: map[string]time.Time{}}
+	w := &deltaWatch{consumer: consumer, waiting: map[string]time.Time{}}
 	partitions, err := consumer.Partitions(topic)
 	for _, n := range partitions {
 		var r sarama.PartitionConsumer
@@ -249,5 +244,5 @@ func (w *deltaWatch) close() ([]float64, error) {
 	}
 	w.reading.Wait()
 	slices.Sort(w.seconds)
-	return w.seconds, errors.Join(w.err, w.consumer.Close(), w.client.Close())
+	return w.seconds, errors.Join(w.err, w.consumer.Close())
 }

@@ -3,12 +3,9 @@ package processors
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
-
-	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 // lookInterval is how often a re-processing looks how far it has come.
@@ -19,7 +16,7 @@ func (p *reprocessing) await(ctx context.Context) error {
 	ends := map[string][]int64{} // of the topics of the stages that are waited for, from the moment when these are
 	for _, stage := range Stages(p.plan) {
 		for _, topic := range stage.Topics {
-			if p.isSource(topic) {
+			if isSource(p.plan, topic) {
 				if err := p.noteEnds(ctx, ends, topic); err != nil {
 					return err
 				}
@@ -57,10 +54,6 @@ func (p *reprocessing) await(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (p *reprocessing) isSource(topic string) bool {
-	return slices.ContainsFunc(p.plan.Streams, func(s *rules.Stream) bool { return s.Topic == topic })
 }
 
 func (p *reprocessing) noteEnds(ctx context.Context, ends map[string][]int64, topic string) error {
@@ -107,7 +100,7 @@ func (p *reprocessing) left(ctx context.Context, stage Stage, ends map[string][]
 			}
 			found := false
 			err := p.m.retry(ctx, func() (err error) {
-				found, err = hasRecords(p.m.client, topic, int32(n), next, end, func(*committedRecord) bool { return true })
+				found, err = hasRecords(p.m.client, topic, int32(n), next, end, anyRecord)
 				return err
 			})
 			if err != nil {

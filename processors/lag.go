@@ -21,8 +21,8 @@ func Lag(plan *rules.Plan, client sarama.Client) (int64, error) {
 	lag := int64(0)
 	for _, stage := range Stages(plan) {
 		for _, topic := range stage.Topics {
-			counts := func(*committedRecord) bool { return true }
-			if !slices.ContainsFunc(plan.Streams, func(s *rules.Stream) bool { return s.Topic == topic }) {
+			counts := anyRecord
+			if !isSource(plan, topic) {
 				counts = func(r *committedRecord) bool { return r.Key != nil }
 			}
 			n, err := topicLag(client, admin, stage.Group, topic, counts)
@@ -73,6 +73,13 @@ func topicLag(client sarama.Client, admin sarama.ClusterAdmin, group, topic stri
 	}
 	return lag, nil
 }
+
+// isSource tells whether a topic is a stream's.
+func isSource(plan *rules.Plan, topic string) bool {
+	return slices.ContainsFunc(plan.Streams, func(s *rules.Stream) bool { return s.Topic == topic })
+}
+
+func anyRecord(*committedRecord) bool { return true }
 
 // hasRecords tells whether there is, or may yet be, a committed record of a partition in [from, end) that counts: one that was committed,
 // or a transaction that is open.

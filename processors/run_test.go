@@ -221,6 +221,14 @@ func runEvent(topic, id, user string, at time.Time) codecs.Record {
 	return codecs.Record{Topic: topic, Partition: -1, Key: []byte(user), Value: []byte(value)}
 }
 
+// everywhere makes records of a topic, whose ids begin alike, so that each of its partitions has some.
+func everywhere(topic, id string, at time.Time) (records []codecs.Record) {
+	for u := range 20 {
+		records = append(records, runEvent(topic, fmt.Sprint(id, u), fmt.Sprint("u", u), at))
+	}
+	return records
+}
+
 // Idle streams do not hold the watermark back, so an event that is late is told so, with its original bytes and where it
 // came from; and the watermark does not fall over a restart.
 func TestLateEventsGoOutAsTheyCame(t *testing.T) {
@@ -231,11 +239,7 @@ func TestLateEventsGoOutAsTheyCame(t *testing.T) {
 			x := r.run(plan)
 			<-x.ready
 			now := time.Now()
-			var fresh []codecs.Record
-			for u := range 20 { // every partition of i has something
-				fresh = append(fresh, runEvent("i", fmt.Sprint("i", u), fmt.Sprint("u", u), now))
-			}
-			r.write(fresh...)
+			r.write(everywhere("i", "i", now)...)
 			n := 0
 			r.eventually("an event is late", func() bool {
 				n++
@@ -280,11 +284,7 @@ func TestTheWatermarkGoesOnBesideIdleStreams(t *testing.T) {
 			begun := time.Now()
 			for n := 0; n < 3 || time.Since(begun) < 5*plan.Settings.IdleTimeout; n++ {
 				now := time.Now()
-				var fresh []codecs.Record
-				for u := range 20 { // every partition of i has something
-					fresh = append(fresh, runEvent("i", fmt.Sprint("i", n, "-", u), fmt.Sprint("u", u), now))
-				}
-				r.write(fresh...)
+				r.write(everywhere("i", fmt.Sprint("i", n, "-"), now)...)
 				r.eventually("the watermark is that of the stream that is not idle", func() bool {
 					for _, p := range x.stats.Snapshot().Processors {
 						if p.Name != "ads.u" {

@@ -13,24 +13,26 @@ import (
 // with the smaller (time, content) counts, of those with the same content the first.
 func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
 	scope := p.NewScope()
-	events := canonical(p, rows)
-	streams := make([][]codecs.Row, len(p.Streams))
-	for _, row := range events {
-		streams[row.Stream()] = append(streams[row.Stream()], row)
-	}
+	events, streams := canonical(p, rows)
 	var out []Outcome
-	for _, conv := range events {
-		if conv.Stream() != r.Conversion {
-			continue
-		}
-		found := naiveCandidates(scope, r, conv, events, streams)
-		o := Outcome{Conversion: conv}
-		for _, m := range r.Models {
-			o.Parts = append(o.Parts, naiveParts(scope, m, found))
-		}
-		out = append(out, o)
+	for _, conv := range streams[r.Conversion] {
+		out = append(out, naiveOutcome(scope, r, conv, naiveCandidates(scope, r, conv, events, streams)))
 	}
 	return out
+}
+
+// naiveOutcome divides a conversion among its candidates, unless the winner does not meet the rule's condition.
+func naiveOutcome(scope *Scope, r *Rule, conv codecs.Row, found []Candidate) Outcome {
+	if r.Require != nil && len(found) > 0 {
+		if holds, err := r.Require.Bool(scope, &naiveWinner(found).Tuple); err != nil || !holds {
+			found = nil
+		}
+	}
+	o := Outcome{Conversion: conv}
+	for _, m := range r.Models {
+		o.Parts = append(o.Parts, naiveParts(scope, m, found))
+	}
+	return o
 }
 
 // Outcome is a conversion and who gets its credit.
@@ -87,11 +89,6 @@ func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row
 		}
 		return -1
 	})
-	if r.Require != nil && len(own) > 0 {
-		if holds, err := r.Require.Bool(scope, &naiveWinner(own).Tuple); err != nil || !holds {
-			return nil
-		}
-	}
 	return own
 }
 
@@ -106,8 +103,8 @@ func naiveWinner(found []Candidate) *Candidate {
 	return best
 }
 
-// canonical returns the set of events: one row per stream and id, in the total order.
-func canonical(p *Plan, rows []codecs.Row) []codecs.Row {
+// canonical returns the set of events, one row per stream and id, in the total order: all, and those of each stream.
+func canonical(p *Plan, rows []codecs.Row) (set []codecs.Row, streams [][]codecs.Row) {
 	type identity struct {
 		stream int
 		id     string
@@ -119,12 +116,15 @@ func canonical(p *Plan, rows []codecs.Row) []codecs.Row {
 			kept[id] = row
 		}
 	}
-	var set []codecs.Row
 	for _, row := range kept {
 		set = append(set, row)
 	}
 	slices.SortFunc(set, codecs.Row.Compare)
-	return set
+	streams = make([][]codecs.Row, len(p.Streams))
+	for _, row := range set {
+		streams[row.Stream()] = append(streams[row.Stream()], row)
+	}
+	return set, streams
 }
 
 // parents returns the rows that touch may refer to; a nil row where its join refers to none.

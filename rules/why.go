@@ -58,22 +58,13 @@ type Explanation struct {
 // Explain says of every touch of a key what it is to a conversion, by the definition of the rule. rows are those of one key, as Naive
 // takes them; conv is one of them. It is false where another version of the conversion counts, or it is not of this rule.
 func Explain(p *Plan, r *Rule, conv codecs.Row, rows []codecs.Row) (Explanation, bool) {
-	var e Explanation
-	found := false
-	for _, o := range Naive(p, r, rows) {
-		if o.Conversion.Compare(conv) == 0 {
-			e.Outcome, found = o, true
-		}
-	}
-	if !found {
-		return e, false
-	}
-	events := canonical(p, rows)
-	streams := make([][]codecs.Row, len(p.Streams))
-	for _, row := range events {
-		streams[row.Stream()] = append(streams[row.Stream()], row)
+	events, streams := canonical(p, rows)
+	if _, counts := slices.BinarySearchFunc(streams[r.Conversion], conv, codecs.Row.Compare); !counts {
+		return Explanation{}, false
 	}
 	w := &explainer{plan: p, rule: r, scope: p.NewScope(), conv: conv, streams: streams}
+	found := naiveCandidates(w.scope, r, conv, events, streams)
+	e := Explanation{Outcome: naiveOutcome(w.scope, r, conv, found)}
 	for _, touch := range slices.Backward(events) {
 		if touch.Compare(conv) == 0 {
 			continue
@@ -82,7 +73,7 @@ func Explain(p *Plan, r *Rule, conv codecs.Row, rows []codecs.Row) (Explanation,
 			e.Findings = append(e.Findings, f)
 		}
 	}
-	w.judge(&e, events)
+	w.judge(&e, found)
 	return e, true
 }
 
@@ -135,7 +126,7 @@ func (w *explainer) parents(touch codecs.Row) []codecs.Row {
 func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 	at, touched := t.Conversion.Time(), t.Touch.Time()
 	if touched > at-v.Ahead && !c.After {
-		return AfterConversion, fmt.Sprintf("it is %s", w.behind(touched-at))
+		return AfterConversion, fmt.Sprintf("it is %s", behind(touched-at))
 	}
 	if v.Parent >= 0 && t.Parent == nil {
 		return NoParent, fmt.Sprintf("there is no %s in this key", w.plan.Streams[v.Parent].Name)
@@ -157,7 +148,7 @@ func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 		name := w.plan.Streams[v.Parent].Name
 		switch gap := touched - shown; {
 		case shown > at-v.Ahead:
-			return AfterConversion, fmt.Sprintf("its %s is %s", name, w.behind(shown-at))
+			return AfterConversion, fmt.Sprintf("its %s is %s", name, behind(shown-at))
 		case gap < 0, gap == 0 && !v.AnyGap:
 			return ParentGap, fmt.Sprintf("its %s is not before it", name)
 		case gap > v.MaxGap:
@@ -190,12 +181,8 @@ func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 	return candidate, ""
 }
 
-// judge says of the candidates who has credit, and of the others what they lose to.
-func (w *explainer) judge(e *Explanation, events []codecs.Row) {
-	// The candidates as the rule has them, before its condition on the winner.
-	open := *w.rule
-	open.Require = nil
-	found := naiveCandidates(w.scope, &open, w.conv, events, w.streams)
+// judge says of the candidates that were found who has credit, and of the others what they lose to.
+func (w *explainer) judge(e *Explanation, found []Candidate) {
 	place := func(touch codecs.Row) int {
 		return slices.IndexFunc(found, func(c Candidate) bool { return c.Touch.Compare(touch) == 0 })
 	}
@@ -230,7 +217,7 @@ func (w *explainer) judge(e *Explanation, events []codecs.Row) {
 		case winner.comparePriorities(&found[at]) > 0:
 			f.Verdict, f.Detail = LowerPriority, fmt.Sprintf("%s is %s, that of %s is %s", w.rule.Priority, shownValue(found[at].Priority), w.name(winner.Touch), shownValue(winner.Priority))
 		case len(w.rule.Models) == 1 && w.rule.Models[0].Kind == Last:
-			f.Verdict, f.Detail = Earlier, fmt.Sprintf("%s is %s", w.name(winner.Touch), w.behind(winner.Anchor-found[at].Anchor))
+			f.Verdict, f.Detail = Earlier, fmt.Sprintf("%s is %s", w.name(winner.Touch), behind(winner.Anchor-found[at].Anchor))
 		default:
 			f.Verdict, f.Detail = NoWeight, "no model gives it a part"
 		}
@@ -296,7 +283,7 @@ func (w *explainer) field(row codecs.Row, slot int) string {
 }
 
 // behind says how much later something is.
-func (w *explainer) behind(us int64) string {
+func behind(us int64) string {
 	if us == 0 {
 		return "at the same time"
 	}

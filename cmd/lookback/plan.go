@@ -62,3 +62,14 @@ func openDimensions(plan *rules.Plan, files map[string]string) ([]*tables.Dimens
 	}
 	return dims, nil
 }
+
+// openFileDimensions is openDimensions for commands that read files alone: every table needs one.
+func openFileDimensions(plan *rules.Plan, files map[string]string) ([]*tables.Dimension, error) {
+	dims, err := openDimensions(plan, files)
+	for i, d := range dims {
+		if d == nil && err == nil {
+			return nil, usagef("table %q comes from a topic: give it as a file, --table %s=FILE", plan.Tables[i].Name, plan.Tables[i].Name)
+		}
+	}
+	return dims, err
+}

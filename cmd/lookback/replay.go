@@ -64,18 +64,13 @@ func replay(c *cobra.Command, f replayFlags, rulesFile string, files []string) e
 	if err := chooseOutput(plan, f); err != nil {
 		return err
 	}
-	dims, err := openDimensions(plan, f.tables)
+	dims, err := openFileDimensions(plan, f.tables)
 	if err != nil {
 		return err
 	}
-	for i, d := range dims {
-		if d == nil {
-			return usagef("table %q comes from a topic: give it as a file, --table %s=FILE", plan.Tables[i].Name, plan.Tables[i].Name)
-		}
-	}
 	out := bufio.NewWriterSize(c.OutOrStdout(), 1<<18)
 	stats := processors.NewStats(plan)
-	run := &replayRun{plan: plan, out: out, final: map[string]finalRow{}}
+	run := &replayRun{plan: plan, out: out, final: finalRows{}}
 	options := processors.ReplayOptions{}
 	options.Tables.Untracked = true
 	emit := run.print
@@ -132,7 +127,7 @@ type replayRun struct {
 	replay *processors.Replay
 	out    *bufio.Writer
 	line   []byte
-	final  map[string]finalRow // by row key
+	final  finalRows
 	err    error
 }
 
@@ -144,9 +139,34 @@ func (r *replayRun) written() error {
 	return fmt.Errorf("writing the output: %w", r.err)
 }
 
+// finalRows are the rows that there are, by topic and key.
+type finalRows map[string]finalRow
+
 type finalRow struct {
 	topic, key string
 	value      []byte
+}
+
+// change takes what a row of a rule is now; a nil after is no row.
+func (f finalRows) change(rule *rules.Rule, before, after *codecs.Credit) error {
+	key := string(codecs.AppendRowKey(nil, cmp.Or(after, before)))
+	id := rule.Into + "\x00" + key
+	if after == nil {
+		delete(f, id)
+		return nil
+	}
+	value, err := codecs.AppendFinal(nil, after)
+	f[id] = finalRow{rule.Into, key, value}
+	return err
+}
+
+// sorted returns the rows by topic and key.
+func (f finalRows) sorted() []finalRow {
+	var rows []finalRow
+	for _, id := range slices.Sorted(maps.Keys(f)) {
+		rows = append(rows, f[id])
+	}
+	return rows
 }
 
 // print writes one record as a line.
@@ -186,21 +206,13 @@ func (r *replayRun) print(rec codecs.Record) {
 }
 
 func (r *replayRun) change(rule *rules.Rule, before, after *codecs.Credit) {
-	c := cmp.Or(after, before)
-	key := string(codecs.AppendRowKey(nil, c))
-	if after == nil {
-		delete(r.final, rule.Into+"\x00"+key)
-		return
-	}
-	value, err := codecs.AppendFinal(nil, after)
+	err := r.final.change(rule, before, after)
 	r.err = cmp.Or(r.err, err)
-	r.final[rule.Into+"\x00"+key] = finalRow{rule.Into, key, value}
 }
 
 // printFinal writes the net rows, by topic and key.
 func (r *replayRun) printFinal() {
-	for _, k := range slices.Sorted(maps.Keys(r.final)) {
-		row := r.final[k]
+	for _, row := range r.final.sorted() {
 		r.print(codecs.Record{Topic: row.topic, Key: []byte(row.key), Value: row.value})
 	}
 }

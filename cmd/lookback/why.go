@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -68,14 +69,9 @@ func why(c *cobra.Command, f whyFlags, rulesFile, id string, files []string) err
 	for _, r := range plan.Rules {
 		r.Deltas, r.Upserts = true, false
 	}
-	dims, err := openDimensions(plan, f.tables)
+	dims, err := openFileDimensions(plan, f.tables)
 	if err != nil {
 		return err
-	}
-	for i, d := range dims {
-		if d == nil {
-			return usagef("table %q comes from a topic: give it as a file, --table %s=FILE", plan.Tables[i].Name, plan.Tables[i].Name)
-		}
 	}
 	q := &inquiry{plan: plan, dims: dims, id: id, files: files}
 	if err := q.find(c.Context()); err != nil {
@@ -119,7 +115,7 @@ type foundKey struct {
 	late       []lateEvent
 	near       map[*rules.Rule][]nearEvent
 	history    []change
-	final      map[string]finalRow // by topic and row key
+	final      finalRows
 }
 
 type lateEvent struct {
@@ -185,7 +181,7 @@ func (q *inquiry) find(ctx context.Context) error {
 		}
 		q.found = append(q.found, &foundKey{
 			key: k, bytes: bytes.Clone(key), values: codecs.KeyValues(key, len(k.Fields)), conversion: bytes.Clone(row),
-			origins: map[string]codecs.Origin{}, near: map[*rules.Rule][]nearEvent{}, final: map[string]finalRow{},
+			origins: map[string]codecs.Origin{}, near: map[*rules.Rule][]nearEvent{}, final: finalRows{},
 		})
 	}
 	emit := func(rec codecs.Record) {
@@ -226,7 +222,7 @@ func (q *inquiry) unknown() error {
 	for _, r := range q.plan.Rules {
 		streams[q.plan.Streams[r.Conversion].Name] = true
 	}
-	text := fmt.Sprintf("no %s has the id %q in %d records of %s", strings.Join(sorted(streams), " or "), q.id, q.lines, strings.Join(q.files, ", "))
+	text := fmt.Sprintf("no %s has the id %q in %d records of %s", strings.Join(slices.Sorted(maps.Keys(streams)), " or "), q.id, q.lines, strings.Join(q.files, ", "))
 	return fmt.Errorf("%s", strings.Join(append([]string{text}, q.refusals...), "\n  "))
 }
 
@@ -235,15 +231,16 @@ func (q *inquiry) gather(ctx context.Context) error {
 	event := ""
 	var origin codecs.Origin
 	observe := func(k *rules.Key, key []byte, row codecs.Row, raw *processors.Raw, what processors.Observation) {
-		event = fmt.Sprintf("%s %s", q.plan.Streams[row.Stream()].Name, codecs.AppendText(nil, row.IDValue()))
 		f := q.at(k, key)
-		q.current = f
-		switch {
-		case f == nil:
+		if q.current = f; f == nil {
 			q.near(k, key, row, raw)
-		case what == processors.ObservedLate:
+			return
+		}
+		event = fmt.Sprintf("%s %s", q.plan.Streams[row.Stream()].Name, codecs.AppendText(nil, row.IDValue()))
+		switch what {
+		case processors.ObservedLate:
 			f.late = append(f.late, lateEvent{bytes.Clone(row), raw.Origin})
-		case what == processors.ObservedAccepted:
+		case processors.ObservedAccepted:
 			row = bytes.Clone(row)
 			f.rows = append(f.rows, row)
 			f.origins[string(row)] = raw.Origin
@@ -252,25 +249,12 @@ func (q *inquiry) gather(ctx context.Context) error {
 	var failed error
 	options := processors.ReplayOptions{Observed: observe, Changed: func(r *rules.Rule, before, after *codecs.Credit) {
 		if c := cmp.Or(after, before); q.current != nil && string(codecs.AppendText(nil, c.Conversion)) == q.id {
-			failed = errors.Join(failed, q.current.changed(r, c, after))
+			failed = errors.Join(failed, q.current.final.change(r, before, after))
 		}
 	}}
 	emit := func(rec codecs.Record) { q.emitted(rec, event, origin) }
 	err := q.pass(ctx, options, emit, func(_ int, raw *processors.Raw) { origin = raw.Origin })
 	return errors.Join(err, failed)
-}
-
-// changed takes what a row of the conversion is now; nil is no row.
-func (f *foundKey) changed(r *rules.Rule, c, after *codecs.Credit) error {
-	key := string(codecs.AppendRowKey(nil, c))
-	id := r.Into + "\x00" + key
-	if after == nil {
-		delete(f.final, id)
-		return nil
-	}
-	value, err := codecs.AppendFinal(nil, after)
-	f.final[id] = finalRow{r.Into, key, value}
-	return err
 }
 
 // near keeps a touch of another key where it comes near.
@@ -279,11 +263,12 @@ func (q *inquiry) near(k *rules.Key, key []byte, row codecs.Row, raw *processors
 		if f.key != k {
 			continue
 		}
+		values := codecs.KeyValues(key, len(k.Fields))
 		for _, r := range k.Rules {
 			if r.Conversion != f.conversion.Stream() {
 				continue
 			}
-			detail, near := rules.Near(r, f.conversion, row, f.values, codecs.KeyValues(key, len(k.Fields)))
+			detail, near := rules.Near(r, f.conversion, row, f.values, values)
 			if !near {
 				continue
 			}
@@ -323,13 +308,4 @@ func unquoted(raw json.RawMessage) string {
 		return text
 	}
 	return string(raw)
-}
-
-func sorted(set map[string]bool) []string {
-	var list []string
-	for name := range set {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -84,8 +84,8 @@ func (q *inquiry) answer(f *foundKey, r *rules.Rule) answer {
 			a.History = append(a.History, changeAnswer{place(h.origin), h.event, h.deltas})
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(f.final)) {
-		if row := f.final[id]; row.topic == r.Into {
+	for _, row := range f.final.sorted() {
+		if row.topic == r.Into {
 			a.Rows = append(a.Rows, row.value)
 		}
 	}

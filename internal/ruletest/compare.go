@@ -2,8 +2,10 @@ package ruletest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/seed-2058fbc3/lookback/rules"
@@ -11,14 +13,14 @@ import (
 
 // compareSteps holds what arrivals have changed against what is expected of them, one after the other.
 func compareSteps(t *rules.Test, steps []step) *Failure {
-	var lines [][4]string
+	lines := [][]string{{"step", "time", "expected", "got"}}
 	failed := false
 	for i := range max(len(t.Expect.Deltas), len(steps)) {
-		line := [4]string{fmt.Sprint(i + 1), "", "nothing", "nothing"}
+		line := []string{fmt.Sprint(i + 1), "", "nothing", "nothing"}
 		ok := i < len(t.Expect.Deltas) && i < len(steps)
 		if i < len(steps) {
 			s := &steps[i]
-			line[1] = sinceStart(s.arrival.Since) + " " + s.arrival.Label
+			line[1] = rules.FormatDuration(s.arrival.Since) + " " + s.arrival.Label
 			line[3] = s.shown(i < len(t.Expect.Deltas) && len(t.Expect.Deltas[i].Rows) > 0)
 		}
 		if i < len(t.Expect.Deltas) {
@@ -39,7 +41,7 @@ func compareSteps(t *rules.Test, steps []step) *Failure {
 	if len(t.Expect.Deltas) > 0 {
 		f.Line = t.Expect.Deltas[0].Line
 	}
-	f.Diff = columns(append([][4]string{{"step", "time", "expected", "got"}}, lines...))
+	f.Diff = columns(lines)
 	return f
 }
 
@@ -89,7 +91,7 @@ func (s *step) shown(rows bool) string {
 		return strings.Join(parts, ", ")
 	}
 	sums := s.sums()
-	for _, class := range sortedKeys(sums) {
+	for _, class := range slices.Sorted(maps.Keys(sums)) {
 		parts = append(parts, fmt.Sprintf("%s %+d", class, sums[class]))
 	}
 	return strings.Join(parts, ", ")
@@ -106,7 +108,7 @@ func showStep(want *rules.ExpectedStep) string {
 	}
 	text := strings.Join(parts, ", ")
 	if want.Arrives != nil {
-		text += " at " + sinceStart(*want.Arrives)
+		text += " at " + rules.FormatDuration(*want.Arrives)
 	}
 	return text
 }
@@ -128,13 +130,11 @@ func (r *Runner) compareRows(t *rules.Test, what string, want []rules.ExpectedRo
 			names = append(names, s.Declared[s.ID].Name)
 		}
 	}
-	several := map[string]bool{}
-	for _, rule := range r.plan.Rules {
-		concerned := t.Rule == "" || t.Rule == rule.Name
-		several["rule"] = several["rule"] || concerned && t.Rule == "" && len(r.plan.Rules) > 1
-		several["model"] = several["model"] || concerned && t.Model == "" && len(rule.Models) > 1
-	}
-	names = slices.DeleteFunc(names, func(n string) bool { return (n == "rule" || n == "model") && !several[n] })
+	manyRules := t.Rule == "" && len(r.plan.Rules) > 1
+	manyModels := t.Model == "" && slices.ContainsFunc(r.plan.Rules, func(rule *rules.Rule) bool {
+		return (t.Rule == "" || t.Rule == rule.Name) && len(rule.Models) > 1
+	})
+	names = slices.DeleteFunc(names, func(n string) bool { return n == "rule" && !manyRules || n == "model" && !manyModels })
 	for _, w := range want {
 		for _, field := range w.Fields {
 			if !slices.Contains(names, field.Name) {
@@ -142,12 +142,12 @@ func (r *Runner) compareRows(t *rules.Test, what string, want []rules.ExpectedRo
 			}
 		}
 	}
-	lines := [][4]string{{"", "time", "expected", "got"}}
+	lines := [][]string{{"time", "expected", "got"}}
 	for _, i := range missing {
-		lines = append(lines, [4]string{"", "", showExpected(want[i]), ""})
+		lines = append(lines, []string{"", showExpected(want[i]), ""})
 	}
 	for _, i := range extra {
-		lines = append(lines, [4]string{"", r.timeOf(got[i]), "", got[i].show(names)})
+		lines = append(lines, []string{r.timeOf(got[i]), "", got[i].show(names)})
 	}
 	f.Diff = columns(lines)
 	return f
@@ -159,11 +159,8 @@ func (r *Runner) timeOf(of row) string {
 	if err != nil {
 		return ""
 	}
-	return sinceStart(at.UnixMicro() - r.file.Start)
+	return rules.FormatDuration(at.UnixMicro() - r.file.Start)
 }
-
-// sinceStart writes microseconds as a tests file has them.
-func sinceStart(us int64) string { return rules.FormatDuration(us) }
 
 // pair finds for each expected row one that it matches, each row for one at most, and returns the indexes of those on either side that
 // are left. It leaves as few as can be (augmenting paths; Kuhn 1955).
@@ -197,21 +194,15 @@ func pair(want []rules.ExpectedRow, got []row) (missing, extra []int) {
 }
 
 // columns lines cells up.
-func columns(lines [][4]string) (out []string) {
-	var width [4]int
+func columns(lines [][]string) (out []string) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	for _, line := range lines {
-		for i, cell := range line {
-			width[i] = max(width[i], len([]rune(cell)))
-		}
+		fmt.Fprintln(w, strings.Join(line, "\t"))
 	}
-	for _, line := range lines {
-		var b strings.Builder
-		for i, cell := range line {
-			if width[i] > 0 {
-				fmt.Fprintf(&b, "%-*s  ", width[i], cell)
-			}
-		}
-		out = append(out, strings.TrimRight(b.String(), " "))
+	_ = w.Flush() // a Builder takes everything
+	for line := range strings.Lines(b.String()) {
+		out = append(out, strings.TrimRight(line, " \n"))
 	}
 	return out
 }

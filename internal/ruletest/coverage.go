@@ -114,7 +114,7 @@ func (r *Runner) noticed(ctx context.Context, o rules.Option, tests []*rules.Tes
 	if err != nil {
 		return false, err
 	}
-	other := newRunner(without, without.Plan, dims)
+	other := NewRunner(without, dims)
 	named := map[string]*rules.Test{}
 	for _, t := range without.Tests {
 		named[t.Name] = t
@@ -123,21 +123,14 @@ func (r *Runner) noticed(ctx context.Context, o rules.Option, tests []*rules.Tes
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		t := *named[t.Name]
-		t.Order.Shuffled = 0 // the written order will do
-		for order := range orders(&t) {
-			o, err := other.observe(&t, order)
-			if err != nil {
-				return false, err
-			}
-			failures, err := other.judge(&t, o, order)
-			if err != nil {
-				return false, err
-			}
-			if len(failures) > 0 {
-				return true, nil
-			}
-			break
+		t, order := named[t.Name], written(t)
+		o, err := other.observe(t, order)
+		if err != nil {
+			return false, err
+		}
+		failures, err := other.judge(t, o, order)
+		if err != nil || len(failures) > 0 {
+			return err == nil, err
 		}
 	}
 	return false, nil

@@ -8,16 +8,19 @@ import (
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
-// orders yields the orders of arrival that a test wants, as indexes of what is given; the written one first. What is yielded is valid until
-// the next one.
-func orders(t *rules.Test) iter.Seq[[]int] {
-	var written []int
+// written is the order of the lines, as indexes of what is given.
+func written(t *rules.Test) (order []int) {
 	for i, a := range t.Given {
-		written = append(written, i)
+		order = append(order, i)
 		if t.Order.Duplicated && a.Stream >= 0 {
-			written = append(written, i)
+			order = append(order, i)
 		}
 	}
+	return order
+}
+
+// orders yields the orders of arrival that a test wants, the written one first. What is yielded is valid until the next one.
+func orders(t *rules.Test) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
 		switch {
 		case t.Order.Every:
@@ -32,8 +35,8 @@ func orders(t *rules.Test) iter.Seq[[]int] {
 				}
 				return yield(twice)
 			})
-		case yield(written):
-			order := slices.Clone(written)
+		case yield(written(t)):
+			order := written(t)
 			random := rand.New(rand.NewPCG(t.Order.Seed, 0))
 			for range t.Order.Shuffled {
 				random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })

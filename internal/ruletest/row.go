@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/big"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,7 +92,7 @@ func (r row) all() string {
 	if r == nil {
 		return "no row"
 	}
-	return r.show(sortedKeys(r))
+	return r.show(slices.Sorted(maps.Keys(r)))
 }
 
 // show writes some fields, as YAML has them on one line.

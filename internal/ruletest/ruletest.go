@@ -6,6 +6,7 @@ package ruletest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,21 +22,17 @@ type Runner struct {
 	plan *rules.Plan
 	dims []*tables.Dimension // by index of plan.Tables
 
-	// Reached has what the tests that were run have reached, in the words of Coverage.
+	// reached has what the tests that were run have reached, in the words of Coverage.
 	reached map[string]bool
 }
 
 // NewRunner returns a runner of a file's tests, which changes the file's plan: every rule writes upserts and deltas. dims are by
 // index of the plan's tables, none nil.
 func NewRunner(file *rules.TestFile, dims []*tables.Dimension) *Runner {
-	return newRunner(file, file.Plan, dims)
-}
-
-func newRunner(file *rules.TestFile, plan *rules.Plan, dims []*tables.Dimension) *Runner {
-	for _, r := range plan.Rules {
+	for _, r := range file.Plan.Rules {
 		r.Upserts, r.Deltas = true, true
 	}
-	return &Runner{file: file, plan: plan, dims: dims, reached: map[string]bool{}}
+	return &Runner{file: file, plan: file.Plan, dims: dims, reached: map[string]bool{}}
 }
 
 // Result is what a test came to.
@@ -91,9 +88,9 @@ type observation struct {
 	rejected []row
 	late     []row
 
-	net       *processors.Net
-	accepted  []bool // by place in the order: what may count for a recount
-	bounded   bool   // touches have left a full history, so a recount may differ
+	written   []codecs.Record // to the topics of rules
+	accepted  []bool          // by place in the order: what may count for a recount
+	bounded   bool            // touches have left a full history, so a recount may differ
 	duplicate bool
 }
 
@@ -105,7 +102,7 @@ type step struct {
 
 // observe lets events arrive.
 func (r *Runner) observe(t *rules.Test, order []int) (*observation, error) {
-	o := &observation{final: map[string]row{}, net: processors.NewNet(r.plan), accepted: make([]bool, len(order))}
+	o := &observation{final: map[string]row{}, accepted: make([]bool, len(order))}
 	var failed error
 	var changes []row
 	late := false
@@ -121,24 +118,22 @@ func (r *Runner) observe(t *rules.Test, order []int) (*observation, error) {
 			}
 			return
 		}
-		if err := o.net.Add(rec.Topic, rec.Key, rec.Value); err != nil && failed == nil {
-			failed = err
-		}
-		written, err := decode(rec.Value)
+		o.written = append(o.written, rec)
+		fields, err := decode(rec.Value)
 		if err != nil && failed == nil {
 			failed = err
 		}
-		if _, signed := written["sign"]; signed {
-			if written.concerns(t) {
-				changes = append(changes, written)
+		if _, signed := fields["sign"]; signed {
+			if fields.concerns(t) {
+				changes = append(changes, fields)
 			}
 			return
 		}
 		id := rec.Topic + "\x00" + string(rec.Key)
-		if written["_deleted"] == true {
+		if fields["_deleted"] == true {
 			delete(o.final, id)
 		} else {
-			o.final[id] = written.bare()
+			o.final[id] = fields.bare()
 		}
 	}
 	stats := processors.NewStats(r.plan)
@@ -191,7 +186,7 @@ func (r *Runner) judge(t *rules.Test, o *observation, order []int) ([]Failure, e
 	}
 	if t.Expect.Final != nil {
 		var rows []row
-		for _, id := range sortedKeys(o.final) {
+		for _, id := range slices.Sorted(maps.Keys(o.final)) {
 			if o.final[id].concerns(t) {
 				rows = append(rows, o.final[id])
 			}
@@ -204,14 +199,19 @@ func (r *Runner) judge(t *rules.Test, o *observation, order []int) ([]Failure, e
 	if o.bounded || len(o.late) > 0 && len(r.plan.Keys) > 1 {
 		return failures, nil
 	}
-	batch := processors.NewRecount(r.plan, r.dims)
+	net, batch := processors.NewNet(r.plan), processors.NewRecount(r.plan, r.dims)
+	for _, rec := range o.written {
+		if err := net.Add(rec.Topic, rec.Key, rec.Value); err != nil {
+			return failures, err
+		}
+	}
 	for place, i := range order {
 		if a := &t.Given[i]; o.accepted[place] {
 			batch.Add(a.Stream, r.raw(a))
 		}
 	}
 	const most = 5
-	differences, _, err := o.net.Compare(batch, most)
+	differences, _, err := net.Compare(batch, most)
 	if len(differences) > 0 {
 		note(&Failure{t.Line, "the rows are not those of a batch recount, which is a defect of Lookback", differences})
 	}
@@ -220,12 +220,12 @@ func (r *Runner) judge(t *rules.Test, o *observation, order []int) ([]Failure, e
 
 // differences says in which rows that remain an observation differs from another.
 func (o *observation) differences(from *observation) (diff []string) {
-	for _, id := range sortedKeys(from.final) {
+	for _, id := range slices.Sorted(maps.Keys(from.final)) {
 		if want, got := from.final[id].all(), o.final[id].all(); want != got {
 			diff = append(diff, "expected "+want, "     got "+got)
 		}
 	}
-	for _, id := range sortedKeys(o.final) {
+	for _, id := range slices.Sorted(maps.Keys(o.final)) {
 		if _, ok := from.final[id]; !ok {
 			diff = append(diff, "expected no row", "     got "+o.final[id].all())
 		}
@@ -242,13 +242,4 @@ func labels(t *rules.Test, order []int) string {
 		text += t.Given[i].Label
 	}
 	return text
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
