@@ -13,6 +13,7 @@ type committedRecord struct {
 	Offset     int64
 	Timestamp  time.Time
 	Key, Value []byte
+	Headers    []*sarama.RecordHeader
 }
 
 // visitCommitted calls visit with the committed records of a partition in [from, end), in order, until visit returns false.
@@ -70,7 +71,7 @@ func visitBlock(block *sarama.FetchResponseBlock, from, end int64, visit func(r 
 		case batch.IsTransactional && aborted[batch.ProducerID]:
 		default:
 			for _, r := range batch.Records {
-				c := committedRecord{Offset: batch.FirstOffset + r.OffsetDelta, Timestamp: batch.FirstTimestamp.Add(r.TimestampDelta), Key: r.Key, Value: r.Value}
+				c := committedRecord{Offset: batch.FirstOffset + r.OffsetDelta, Timestamp: batch.FirstTimestamp.Add(r.TimestampDelta), Key: r.Key, Value: r.Value, Headers: r.Headers}
 				if batch.LogAppendTime {
 					c.Timestamp = batch.MaxTimestamp
 				}

@@ -30,8 +30,8 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Watch credits and corrections on a generated stream, and see them proved",
 		Long: `Start an embedded broker, the shipped rules and a generator in one process, and watch: a live table, and corrections as
-they happen. At the end (--for, or Ctrl-C) it proves itself: a batch recount of the records that were consumed must equal
-the net of what was emitted, to the row. Exit code 1 where it does not.
+they happen. At the end (--for, or Ctrl-C) it proves itself, as lookback verify does: a batch recount of the records that were consumed
+must equal the net of what was emitted, to the row. Exit code 1 where it does not.
 
 The stream is a day of attribution in a minute: clicks follow their impressions within seconds, some events come seconds
 late, some twice and some broken, and the lateness of the rules is 5 s unless LATENESS says otherwise.`,
@@ -112,17 +112,16 @@ func demo(c *cobra.Command, f demoFlags) error {
 		feeding, cancel = context.WithTimeout(feeding, f.length)
 		defer cancel()
 	}
-	audit, err := newAudit(plan, b.Addr())
+	view := newView(c.OutOrStdout(), stats)
+	deltas, err := newFollower(plan, b.Addr(), view.correction)
 	if err != nil {
 		return err
 	}
-	defer audit.close()
-	view := newView(c.OutOrStdout(), stats)
-	audit.onCorrection = view.correction
+	defer deltas.close()
 	watching, unwatch := context.WithCancel(context.WithoutCancel(feeding))
 	defer unwatch()
 	watched := make(chan error, 1)
-	go func() { watched <- audit.follow(watching) }()
+	go func() { watched <- deltas.follow(watching) }()
 	go view.run(watching)
 
 	fmt.Fprintf(c.OutOrStdout(), "broker %s, %0.f events/s for %s; corrections as they happen:\n\n", b.Addr(), f.rate, f.length)
@@ -132,20 +131,22 @@ func demo(c *cobra.Command, f demoFlags) error {
 	}
 	failed := feedBroker(feeding, []string{b.Addr()}, topics, source, true)
 	if failed == nil {
-		failed = audit.settle(context.WithoutCancel(feeding), time.Minute)
+		failed = deltas.settle(context.WithoutCancel(feeding), time.Minute)
 	}
 	stop()
 	failed = errors.Join(failed, <-ended)
-	if failed == nil {
-		failed = audit.catchUp(context.WithoutCancel(feeding), time.Minute)
-	}
 	unwatch()
 	failed = errors.Join(failed, <-watched)
 	view.last()
 	if failed != nil {
 		return failed
 	}
-	return audit.prove(c.OutOrStdout())
+	fmt.Fprintf(c.OutOrStdout(), "\nproof, as lookback verify gives it:\n\n")
+	result, err := processors.Verify(context.WithoutCancel(c.Context()), plan, processors.Config{Logger: log}, processors.VerifyOptions{Examples: 3})
+	if err != nil {
+		return err
+	}
+	return concludeVerify(c.OutOrStdout(), verifyText, result)
 }
 
 // demoStream is a stream whose stories take seconds.

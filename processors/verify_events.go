@@ -1,0 +1,451 @@
+package processors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"hash/maphash"
+	"slices"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+	"github.com/seed-2058fbc3/lookback/tables"
+)
+
+// eventFlags are what is known of an event that a verification has read.
+type eventFlags byte
+
+const (
+	eventLate      eventFlags = 1 << iota // the app has found it late
+	eventRefused                          // the app has rejected it
+	eventInFlight                         // the app has not committed it
+	eventForgotten                        // it came before it is known what was late
+)
+
+var spillSeed = maphash.MakeSeed()
+
+// source returns what takes the records of a partition of a stream. positions are those of the groups that read it, by index of
+// plan.Keys and partition; nil for keys that do not use the stream.
+func (v *verifier) source(rank int, partition int32, positions [][]int64) func(*committedRecord) error {
+	stream := v.plan.Streams[rank]
+	c, ev := newCleanser(v.plan, stream, v.dims), &codecs.Event{}
+	var key, row []byte
+	return func(r *committedRecord) error {
+		raw := Raw{Key: r.Key, Value: r.Value, Origin: codecs.Origin{
+			Topic: stream.Topic, Partition: partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMicro()}}
+		why := c.clean(&raw, ev)
+		if why != nil {
+			v.result.reject(rank, why.Reason)
+			return nil
+		}
+		flags := eventFlags(0)
+		switch {
+		case v.late.has(stream.Topic, partition, r.Offset):
+			flags |= eventLate
+		case v.refused.has(stream.Topic, partition, r.Offset):
+			flags |= eventRefused
+		}
+		if r.Timestamp.UnixMicro() < v.remembered {
+			flags |= eventForgotten
+		}
+		v.result.accept(rank, flags)
+		row = codecs.AppendRow(row[:0], ev, stream.Kept)
+		for i, k := range v.plan.Keys {
+			if positions[i] == nil {
+				continue
+			}
+			if key, why = keyOf(key[:0], k, ev); why != nil {
+				v.result.reject(rank, why.Reason)
+				continue
+			}
+			of := flags
+			if r.Offset >= positions[i][partition] {
+				of |= eventInFlight
+			}
+			if err := v.event(i, key, of, partition, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// onItsWay takes a record of a repartition topic that its key's processor has not committed.
+func (v *verifier) onItsWay(key int) func(*committedRecord) error {
+	return func(r *committedRecord) error {
+		if r.Key == nil {
+			return nil // a watermark
+		}
+		return v.event(key, r.Key, eventInFlight, 0, nil)
+	}
+}
+
+// event puts an event to the others of its key.
+//
+//	key's index   uvarint
+//	key           uvarint length, bytes
+//	flags         1 byte
+//	partition     uvarint
+//	row           rest; nothing where only the flags matter
+func (v *verifier) event(index int, key []byte, flags eventFlags, partition int32, row codecs.Row) error {
+	return v.events.add(maphash.Bytes(spillSeed, key), func(dst []byte) []byte {
+		dst = binary.AppendUvarint(dst, uint64(index))
+		dst = binary.AppendUvarint(dst, uint64(len(key)))
+		dst = append(append(dst, key...), byte(flags))
+		dst = binary.AppendUvarint(dst, uint64(partition))
+		return append(dst, row...)
+	})
+}
+
+// lateRecord takes a record of the late topic.
+func (v *verifier) lateRecord(r *committedRecord) error {
+	o, _, _, err := refusedOrigin(r)
+	if err != nil || o.Offset < 0 {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.late.add(o.Topic, o.Partition, o.Offset)
+	return nil
+}
+
+// rejectedRecord takes a record of the topic of rejects.
+func (v *verifier) rejectedRecord(r *committedRecord) error {
+	o, reason, rule, err := refusedOrigin(r)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case reason == reasonMaxTouches:
+		v.overflow(o.Topic, r.Value)
+	case rule == "" && o.Offset >= 0: // what has a rule was accepted all the same
+		v.refused.add(o.Topic, o.Partition, o.Offset)
+	}
+	return nil
+}
+
+// overflow notes a touch that has left a full history.
+func (v *verifier) overflow(topic string, value []byte) {
+	for rank, s := range v.plan.Streams {
+		var fields map[string]json.RawMessage
+		if s.Topic != topic || json.Unmarshal(value, &fields) != nil {
+			continue
+		}
+		id := fields[s.Declared[s.ID].Name]
+		var text string
+		if json.Unmarshal(id, &text) != nil {
+			text = string(id)
+		}
+		v.overflown[touchName(rank, text)] = true
+	}
+}
+
+func touchName(rank int, id string) string { return string(rune(rank)) + id }
+
+// verifiedEvent is an event that was read back.
+type verifiedEvent struct {
+	group     []byte // what events of one key begin with alike
+	key       int    // index of plan.Keys
+	flags     eventFlags
+	partition int32
+	row       codecs.Row
+}
+
+func decodeEvent(entry []byte) (e verifiedEvent, err error) {
+	index, n := binary.Uvarint(entry)
+	_, rest, err := cut(entry[max(n, 0):])
+	if err != nil || len(rest) < 2 {
+		return e, errSpill
+	}
+	e.group, e.key, e.flags = entry[:len(entry)-len(rest)], int(index), eventFlags(rest[0])
+	partition, n := binary.Uvarint(rest[1:])
+	e.partition, e.row = int32(partition), rest[1+n:]
+	return e, nil
+}
+
+// recount counts the keys of one file.
+func (v *verifier) recount(entries [][]byte) error {
+	events := make([]verifiedEvent, len(entries))
+	for i, entry := range entries {
+		var err error
+		if events[i], err = decodeEvent(entry); err != nil {
+			return err
+		}
+	}
+	slices.SortStableFunc(events, func(a, b verifiedEvent) int { return bytes.Compare(a.group, b.group) })
+	c := recounter{v: v, eval: rules.NewEvaluator(v.plan), most: maxCombinations, totals: make([]verifyTotals, len(v.plan.Rules))}
+	for i := range c.totals {
+		c.totals[i] = verifyTotals{}
+	}
+	for len(events) > 0 {
+		n := 1
+		for n < len(events) && bytes.Equal(events[n].group, events[0].group) {
+			n++
+		}
+		if err := c.count(events[:n]); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	c.report()
+	return nil
+}
+
+// recounter counts keys, one after the other.
+type recounter struct {
+	v      *verifier
+	eval   *rules.Evaluator
+	most   int // combinations that the definition may try
+	large  int64
+	totals []verifyTotals // by index of plan.Rules
+}
+
+// expected is what the batch says of a conversion.
+type expected struct {
+	id      string
+	time    int64
+	flags   expectedFlags
+	rows    [][]byte // over what the app has accepted, as codecs.AppendFinal writes them
+	all     [][]byte // over late events, too
+	hasLate bool     // all is other than rows
+}
+
+type expectedFlags byte
+
+const (
+	inFlight     expectedFlags = 1 << iota // the key has events that the app has not committed
+	misKeyed                               // events of the key are in several partitions
+	refusedEvent                           // the app has rejected an event of the key that is none to reject
+	overflown                              // touches of the key have left its full history
+	forgotten                              // it is not known which events of the key were late
+	eitherWay                              // late to one of several keys, which one is not known
+)
+
+// count counts one key.
+func (c *recounter) count(events []verifiedEvent) error {
+	key := c.v.plan.Keys[events[0].key]
+	var accepted, all []codecs.Row
+	flags := expectedFlags(0)
+	for _, e := range events {
+		if e.flags&eventInFlight != 0 {
+			flags |= inFlight
+		}
+		if len(e.row) == 0 {
+			continue
+		}
+		if e.flags&eventRefused != 0 {
+			flags |= refusedEvent
+		}
+		if e.flags&eventForgotten != 0 {
+			flags |= forgotten
+		}
+		if key.Direct && e.partition != events[0].partition {
+			flags |= misKeyed
+		}
+		if rank := e.row.Stream(); len(c.v.overflown) > 0 && c.v.overflown[touchName(rank, string(codecs.AppendText(nil, e.row.IDValue())))] {
+			flags |= overflown
+		}
+		if all = append(all, e.row); e.flags&eventLate == 0 {
+			accepted = append(accepted, e.row)
+		}
+	}
+	if len(all) > len(accepted) && len(c.v.plan.Keys) > 1 {
+		flags |= eitherWay
+	}
+	for _, rule := range key.Rules {
+		if err := c.rule(key, rule, flags, accepted, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rule hands what the batch says of a rule's conversions of one key to the comparison.
+func (c *recounter) rule(key *rules.Key, rule *rules.Rule, flags expectedFlags, accepted, all []codecs.Row) error {
+	index := slices.Index(c.v.plan.Rules, rule)
+	if flags&inFlight != 0 {
+		for _, row := range all {
+			if row.Stream() != rule.Conversion || !c.v.judged(row.Time()) {
+				continue
+			}
+			e := expected{id: string(codecs.AppendText(nil, row.IDValue())), time: row.Time(), flags: flags}
+			if err := c.v.expect(index, &e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	of := map[string]*expected{}
+	var order []*expected
+	take := func(rows []codecs.Row, late bool) error {
+		return c.outcomes(key, rule, rows, func(conv codecs.Row, credits []*codecs.Credit) error {
+			id := string(codecs.AppendText(nil, conv.IDValue()))
+			e := of[id]
+			if e == nil {
+				e = &expected{id: id, time: conv.Time(), flags: flags}
+				of[id] = e
+				order = append(order, e)
+			}
+			for _, credit := range credits {
+				c.total(index, credit, conv.Time(), late, len(all) > len(accepted))
+				text, err := codecs.AppendFinal(nil, credit)
+				switch {
+				case err != nil: // the app cannot write it either
+					e.flags |= refusedEvent
+				case late:
+					e.all = append(e.all, text)
+				default:
+					e.rows = append(e.rows, text)
+				}
+			}
+			return nil
+		})
+	}
+	if err := take(accepted, false); err != nil {
+		return err
+	}
+	if len(all) > len(accepted) {
+		if err := take(all, true); err != nil {
+			return err
+		}
+		for _, e := range order {
+			e.hasLate = !sameTexts(e.rows, e.all)
+		}
+	}
+	for _, e := range order {
+		if !c.v.judged(e.time) {
+			continue
+		}
+		if err := c.v.expect(index, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// total adds a row up. Where all events are the accepted ones it stands for both sides, and late is false.
+func (c *recounter) total(rule int, credit *codecs.Credit, at int64, late, differ bool) {
+	if !c.v.judged(at) {
+		return
+	}
+	t := c.totals[rule].at(credit.Model, credit.Class)
+	if late || !differ {
+		addCredit(t.batch, credit)
+	}
+	if !late {
+		addCredit(t.stream, credit)
+	}
+}
+
+// report hands over what was added up.
+func (c *recounter) report() {
+	c.v.result.mu.Lock()
+	defer c.v.result.mu.Unlock()
+	c.v.result.LargeKeys += c.large
+	for i, t := range c.totals {
+		c.v.result.totals[i].merge(t)
+	}
+}
+
+// judged tells whether conversions of a time are judged.
+func (v *verifier) judged(at int64) bool { return at >= v.low && at < v.high }
+
+// maxCombinations is how many combinations of a conversion, a touch and a parent Naive tries for a rule and key: about a second's work.
+const maxCombinations = 5_000_000
+
+// outcomes calls yield with every conversion of a key and its rows.
+func (c *recounter) outcomes(key *rules.Key, rule *rules.Rule, rows []codecs.Row, yield func(conv codecs.Row, credits []*codecs.Credit) error) error {
+	if combinations(rule, rows) > c.most {
+		c.large++
+		return c.lookUp(key, rule, rows, yield)
+	}
+	for _, o := range rules.Naive(c.v.plan, rule, rows) {
+		var credits []*codecs.Credit
+		for j, m := range rule.Models {
+			// What an expression fails on is a reject, and the rows are right all the same.
+			credits, _ = appendRows(credits, c.v.plan, c.eval, rule, m, o.Conversion, o.Parts[j])
+		}
+		if err := yield(o.Conversion, credits); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// combinations returns how many Naive tries.
+func combinations(rule *rules.Rule, rows []codecs.Row) int {
+	counts := map[int]int{}
+	for _, row := range rows {
+		counts[row.Stream()]++
+	}
+	sum := 0
+	for stream, n := range counts {
+		if stream == rule.Conversion {
+			continue
+		}
+		if parent := rule.Parents[stream]; parent >= 0 {
+			n *= counts[parent]
+		}
+		sum += n
+	}
+	return sum * counts[rule.Conversion] * len(rule.Classes)
+}
+
+// lookUp is outcomes for keys that are too large to try all combinations.
+func (c *recounter) lookUp(key *rules.Key, rule *rules.Rule, rows []codecs.Row, yield func(conv codecs.Row, credits []*codecs.Credit) error) error {
+	t, err := tables.Open(shapeOf(c.v.plan, key), tables.Options{Untracked: true})
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	h, err := t.History([]byte("k"))
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if old := h.Get(row.Stream(), row.ID()); old != nil {
+			if bytes.Equal(old, row) || !c.v.plan.Streams[row.Stream()].Precedes(row, old) {
+				continue
+			}
+			h.Remove(row.Stream(), row.ID())
+		}
+		h.Insert(row)
+	}
+	var conversions rowsOf
+	conversions.stream = rule.Conversion
+	h.Ascend(&conversions)
+	p := newPartition(c.v.plan, key, t, nil, nil)
+	for _, conv := range conversions.rows {
+		credits, _ := p.rows(rule, conv, h)
+		if err := yield(conv, credits); err != nil {
+			return err
+		}
+	}
+	return h.Err()
+}
+
+// rowsOf collects the rows of a stream.
+type rowsOf struct {
+	stream int
+	rows   []codecs.Row
+}
+
+// Visit takes a row.
+func (r *rowsOf) Visit(row codecs.Row) bool {
+	if row.Stream() == r.stream {
+		r.rows = append(r.rows, bytes.Clone(row))
+	}
+	return true
+}
+
+// sameTexts tells whether two lists have the same texts, in whatever order.
+func sameTexts(a, b [][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	slices.SortFunc(a, bytes.Compare)
+	slices.SortFunc(b, bytes.Compare)
+	return slices.EqualFunc(a, b, bytes.Equal)
+}

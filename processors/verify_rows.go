@@ -1,0 +1,427 @@
+package processors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
+)
+
+// Kinds of entries about a conversion.
+const (
+	entryExpected byte = iota
+	entryDelta
+	entryUpsert
+)
+
+// conversion begins an entry about a conversion of a rule: rule's index, the length of the id, the id, the kind and the event time.
+func appendConversion(dst []byte, rule int, id string, kind byte, at int64) []byte {
+	dst = binary.AppendUvarint(dst, uint64(rule))
+	dst = appendText(dst, []byte(id))
+	return binary.BigEndian.AppendUint64(append(dst, kind), uint64(at))
+}
+
+func appendText(dst, text []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+}
+
+func conversionHash(rule int, id string) uint64 {
+	return maphash.String(spillSeed, id) + uint64(rule)
+}
+
+// expect hands what the batch says of a conversion to the comparison.
+func (v *verifier) expect(rule int, e *expected) error {
+	return v.rows.add(conversionHash(rule, e.id), func(dst []byte) []byte {
+		dst = append(appendConversion(dst, rule, e.id, entryExpected, e.time), byte(e.flags))
+		lists := [][][]byte{e.rows}
+		if e.hasLate {
+			lists = append(lists, e.all)
+		}
+		for _, list := range lists {
+			dst = binary.AppendUvarint(dst, uint64(len(list)))
+			for _, text := range list {
+				dst = appendText(dst, text)
+			}
+		}
+		return dst
+	})
+}
+
+// written returns what takes the records of an output topic of a rule.
+func (v *verifier) written(index int) func(*committedRecord) error {
+	rule := v.plan.Rules[index]
+	measures := map[string]bool{}
+	for _, m := range rule.Measure {
+		measures[m.Name] = true
+	}
+	isMeasure := func(name []byte) bool { return measures[string(name)] }
+	var memory []byte
+	return func(r *committedRecord) error {
+		if r.Value == nil {
+			return nil // somebody has removed the row
+		}
+		row, err := codecs.ReadRow(r.Value, memory, isMeasure)
+		if err != nil {
+			return fmt.Errorf("offset %d: %w", r.Offset, err)
+		}
+		memory = row.Said
+		return v.rows.add(conversionHash(index, row.Conversion), func(dst []byte) []byte {
+			if row.Sign != 0 {
+				dst = append(appendConversion(dst, index, row.Conversion, entryDelta, row.EventTime), byte(row.Sign))
+				return append(appendText(dst, []byte(row.DeltaID)), row.Said...)
+			}
+			dst = appendConversion(dst, index, row.Conversion, entryUpsert, row.EventTime)
+			dst = binary.BigEndian.AppendUint64(dst, row.Version)
+			said := byte(0)
+			if row.Deleted {
+				said |= 1
+			}
+			if row.RuleHash != rule.Hash {
+				said |= 2
+			}
+			return append(appendText(append(dst, said), r.Key), row.Said...)
+		})
+	}
+}
+
+// claims is all that is said of one conversion.
+type claims struct {
+	rule     int
+	id       string
+	time     int64
+	expected bool // the batch has it
+	flags    expectedFlags
+	rows     [][]byte
+	all      [][]byte
+	deltas   []sumOfDeltas
+	upserts  []lastUpsert
+	repeated bool // a delta was written twice
+	judged   bool // its time is one that is judged
+	ids      [][]byte
+}
+
+type sumOfDeltas struct {
+	said []byte
+	sum  int
+}
+
+type lastUpsert struct {
+	key     []byte
+	version uint64
+	deleted bool
+	foreign bool // written by another version of the rule
+	said    []byte
+}
+
+var errSpill = errors.New("read a temporary file: it is not what was written")
+
+// cut takes a text off the front.
+func cut(b []byte) (text, rest []byte, err error) {
+	length, n := binary.Uvarint(b)
+	if n <= 0 || length > uint64(len(b)-n) {
+		return nil, nil, errSpill
+	}
+	return b[n : n+int(length)], b[n+int(length):], nil
+}
+
+// compare compares the conversions of one file.
+func (v *verifier) compare(entries [][]byte) error {
+	type entry struct{ group, rest []byte }
+	list := make([]entry, len(entries))
+	for i, b := range entries {
+		_, n := binary.Uvarint(b)
+		_, rest, err := cut(b[max(n, 0):])
+		if err != nil || len(rest) < 9 {
+			return errSpill
+		}
+		list[i] = entry{b[:len(b)-len(rest)], rest}
+	}
+	slices.SortStableFunc(list, func(a, b entry) int { return bytes.Compare(a.group, b.group) })
+	c := comparison{v: v, totals: make([]verifyTotals, len(v.plan.Rules))}
+	for len(list) > 0 {
+		group := list[0].group
+		rule, n := binary.Uvarint(group)
+		id, _, err := cut(group[n:])
+		if err != nil {
+			return err
+		}
+		of := claims{rule: int(rule), id: string(id)}
+		for len(list) > 0 && bytes.Equal(list[0].group, group) {
+			if err := of.take(v, list[0].rest); err != nil {
+				return err
+			}
+			list = list[1:]
+		}
+		if err := c.settle(&of); err != nil {
+			return err
+		}
+	}
+	c.report()
+	return nil
+}
+
+// take takes an entry about the conversion.
+func (c *claims) take(v *verifier, b []byte) error {
+	kind, at, b := b[0], int64(binary.BigEndian.Uint64(b[1:])), b[9:]
+	if v.judged(at) {
+		c.judged = true
+		c.time = at
+	}
+	switch kind {
+	case entryExpected:
+		c.expected = true
+		c.flags |= expectedFlags(b[0])
+		rows, rest, err := cutList(b[1:])
+		if err != nil {
+			return err
+		}
+		c.rows = append(c.rows, rows...)
+		if len(rest) > 0 {
+			if rows, _, err = cutList(rest); err != nil {
+				return err
+			}
+		}
+		c.all = append(c.all, rows...)
+	case entryDelta:
+		id, said, err := cut(b[1:])
+		if err != nil {
+			return err
+		}
+		c.delta(int(int8(b[0])), id, said)
+	case entryUpsert:
+		version, flags := binary.BigEndian.Uint64(b), b[8]
+		key, said, err := cut(b[9:])
+		if err != nil {
+			return err
+		}
+		c.upsert(lastUpsert{key, version, flags&1 != 0, flags&2 != 0, said})
+	}
+	return nil
+}
+
+func cutList(b []byte) (list [][]byte, rest []byte, err error) {
+	count, n := binary.Uvarint(b)
+	if n <= 0 {
+		return nil, nil, errSpill
+	}
+	rest = b[n:]
+	for range count {
+		var text []byte
+		if text, rest, err = cut(rest); err != nil {
+			return nil, nil, err
+		}
+		list = append(list, text)
+	}
+	return list, rest, nil
+}
+
+// delta adds a delta, once: at-least-once delivery may repeat it.
+func (c *claims) delta(sign int, id, said []byte) {
+	if slices.ContainsFunc(c.ids, func(have []byte) bool { return bytes.Equal(have, id) }) {
+		c.repeated = true
+		return
+	}
+	c.ids = append(c.ids, id)
+	for i := range c.deltas {
+		if d := &c.deltas[i]; bytes.Equal(d.said, said) {
+			d.sum += sign
+			return
+		}
+	}
+	c.deltas = append(c.deltas, sumOfDeltas{said, sign})
+}
+
+// upsert keeps the row of the largest version of its key, of equal ones the last.
+func (c *claims) upsert(u lastUpsert) {
+	for i := range c.upserts {
+		if have := &c.upserts[i]; bytes.Equal(have.key, u.key) {
+			if u.version >= have.version {
+				*have = u
+			}
+			return
+		}
+	}
+	c.upserts = append(c.upserts, u)
+}
+
+// comparison compares conversions, one after the other.
+type comparison struct {
+	v      *verifier
+	totals []verifyTotals // what the stream says less what the batch over accepted events does
+}
+
+// settle judges a conversion.
+func (c *comparison) settle(of *claims) error {
+	if !of.judged {
+		return nil
+	}
+	v, rule := c.v, c.v.plan.Rules[of.rule]
+	if of.flags&inFlight != 0 {
+		v.result.notJudged(of.rule)
+		return nil
+	}
+	cause, fromBatch := v.cause(rule, of)
+	if !fromBatch {
+		if err := c.adjust(rule, of); err != nil {
+			return err
+		}
+	}
+	if !of.expected && cause == causeNone {
+		return nil // rows that were all taken back, of a time that the conversion does not have any more
+	}
+	v.result.settle(of.rule, cause, of.time, v.o.Examples, func() Difference { return of.difference(rule, cause) })
+	return nil
+}
+
+// cause returns why the stream says something else than the batch over all events, and whether it says what the batch over those that
+// the app has accepted does.
+func (v *verifier) cause(rule *rules.Rule, of *claims) (cause Cause, fromBatch bool) {
+	if of.says(rule, of.rows) && (!of.repeated || v.plan.Settings.Delivery != rules.ExactlyOnce) {
+		if sameTexts(of.rows, of.all) {
+			return causeNone, true
+		}
+		return CauseLate, true
+	}
+	switch {
+	case of.flags&eitherWay != 0 && of.says(rule, of.all):
+		return causeNone, false
+	case slices.ContainsFunc(of.upserts, func(u lastUpsert) bool { return u.foreign && !u.deleted }):
+		return CauseRuleVersion, false
+	case of.repeated || slices.ContainsFunc(of.deltas, func(d sumOfDeltas) bool { return d.sum > 1 }):
+		return CauseDuplicate, false
+	case !of.expected:
+		return CauseUnknown, false
+	case of.flags&misKeyed != 0:
+		return CauseMisKeyed, false
+	case of.flags&refusedEvent != 0:
+		return CauseRejected, false
+	case of.flags&overflown != 0:
+		return CauseMaxTouches, false
+	case of.flags&forgotten != 0:
+		return CauseForgotten, false
+	case len(of.rows) > 0 && len(of.current(rule)) == 0:
+		return CauseLost, false
+	}
+	return CauseUnexplained, false
+}
+
+// says tells whether the stream says these rows of the conversion, in both of the forms that the rule writes.
+func (c *claims) says(rule *rules.Rule, rows [][]byte) bool {
+	if rule.Deltas {
+		var net [][]byte
+		for _, d := range c.deltas {
+			if d.sum < 0 || d.sum > 1 && len(rows) < 2 {
+				return false
+			}
+			for range d.sum {
+				net = append(net, d.said)
+			}
+		}
+		if !sameTexts(net, rows) {
+			return false
+		}
+	}
+	if !rule.Upserts {
+		return true
+	}
+	var last [][]byte
+	for _, u := range c.upserts {
+		if !u.deleted {
+			last = append(last, u.said)
+		}
+	}
+	return sameTexts(last, rows)
+}
+
+// current returns what the stream says of the conversion: the net of its deltas where the rule writes any, else the last rows.
+func (c *claims) current(rule *rules.Rule) (rows [][]byte) {
+	if rule.Deltas {
+		for _, d := range c.deltas {
+			for range d.sum {
+				rows = append(rows, d.said)
+			}
+		}
+		return rows
+	}
+	for _, u := range c.upserts {
+		if !u.deleted {
+			rows = append(rows, u.said)
+		}
+	}
+	return rows
+}
+
+// adjust adds what the stream says of a conversion, less what the batch over accepted events does, to the totals.
+func (c *comparison) adjust(rule *rules.Rule, of *claims) error {
+	if c.totals[of.rule] == nil {
+		c.totals[of.rule] = verifyTotals{}
+	}
+	add := func(said []byte, times int64) error {
+		var row map[string]json.RawMessage
+		if err := json.Unmarshal(said, &row); err != nil {
+			return err
+		}
+		text := func(name string) (s string) {
+			_ = json.Unmarshal(row[name], &s) // what is no text has no total
+			return s
+		}
+		to := c.totals[of.rule].at(text("model"), text("class")).stream
+		for _, name := range append([]string{causeCredit}, columnNames(rule.Measure)...) {
+			v, err := codecs.ParseDecimal(string(row[name]))
+			if err != nil {
+				continue // of another version of the rule
+			}
+			if name == causeCredit {
+				v = codecs.DecimalValue(v.Num, creditScale)
+			}
+			addTo(to, name, v, times)
+		}
+		return nil
+	}
+	for _, said := range of.rows {
+		if err := add(said, -1); err != nil {
+			return err
+		}
+	}
+	for _, said := range of.current(rule) {
+		if err := add(said, 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report hands over what was added up.
+func (c *comparison) report() {
+	c.v.result.mu.Lock()
+	defer c.v.result.mu.Unlock()
+	for i, t := range c.totals {
+		c.v.result.totals[i].merge(t)
+	}
+}
+
+// difference writes down what was found.
+func (c *claims) difference(rule *rules.Rule, cause Cause) Difference {
+	d := Difference{Cause: cause, Conversion: c.id, EventTime: time.UnixMicro(c.time).UTC().Format(time.RFC3339Nano), Batch: []string{}, Deltas: []string{}, Upserts: []string{}}
+	for _, said := range c.all {
+		d.Batch = append(d.Batch, string(said))
+	}
+	for _, delta := range c.deltas {
+		if delta.sum != 0 {
+			d.Deltas = append(d.Deltas, fmt.Sprintf("%+d of %s", delta.sum, delta.said))
+		}
+	}
+	for _, u := range c.upserts {
+		if !u.deleted {
+			d.Upserts = append(d.Upserts, string(u.said))
+		}
+	}
+	return d
+}
