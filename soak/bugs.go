@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 )
 
@@ -27,6 +28,9 @@ func findBugs(ctx context.Context, cfg config, out io.Writer) (bool, error) {
 		own := cfg
 		own.Bug, own.Points = bug.name, bug.points
 		own.Round, own.FailpointEvery = 30*time.Second, 8*time.Second
+		if cfg.Dir != "" {
+			own.Dir = filepath.Join(cfg.Dir, bug.name) // each begins with an empty broker
+		}
 		fmt.Fprintf(out, "bug %s is put in\n", bug.name)
 		began := time.Now()
 		res, err := soak(ctx, own, out)
