@@ -32,7 +32,7 @@ func ReadRow(value, memory []byte, measure func(name []byte) bool) (WrittenRow, 
 	r := rowReader{scanner: scanner{b: value}, measure: measure}
 	r.row.Said = append(memory[:0], '{')
 	if err := r.read(); err != nil {
-		return WrittenRow{}, fmt.Errorf("row of an output topic, offset %d: %w", r.at, err)
+		return WrittenRow{}, fmt.Errorf("this is no row of a rule: byte %d: %w", r.at, err)
 	}
 	r.row.Said = append(r.row.Said, '}')
 	if r.row.Sign < 0 {
@@ -54,7 +54,11 @@ func (r *rowReader) read() error {
 		return fmt.Errorf("expected an object")
 	}
 	r.at++
-	for more := true; more; {
+	more := r.space() != '}'
+	if !more {
+		r.at++
+	}
+	for more {
 		r.space()
 		from := r.at
 		start, end, _, ok := r.str()

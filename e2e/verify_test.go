@@ -444,6 +444,6 @@ func TestVerifySaysWhatItCannot(t *testing.T) {
 		late := from.Add(20 * time.Hour).Format(time.RFC3339)
 		command(t, binary, "verify", file, "--brokers", addrs[0], "--to", late).want(t, 1, "nothing can be verified", "conversions before", "choose a later interval")
 		forget(r, app+".impressions")
-		command(t, binary, "verify", file, "--brokers", addrs[0], "--to", time.Now().Format(time.RFC3339)).want(t, 1, "has lost all its records")
+		command(t, binary, "verify", file, "--brokers", addrs[0]).want(t, 1, "nothing can be verified", "has lost all its records")
 	})
 }

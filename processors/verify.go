@@ -58,6 +58,9 @@ func Verify(ctx context.Context, plan *rules.Plan, cfg Config, o VerifyOptions) 
 	if err := v.run(ctx); err != nil {
 		return nil, err
 	}
+	if v.result.Gap != "" && v.result.Judged() == 0 {
+		return nil, fmt.Errorf("%w: %s", ErrNothingToVerify, v.result.Gap)
+	}
 	return v.result, nil
 }
 

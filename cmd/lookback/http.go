@@ -18,11 +18,9 @@ func serveHTTP(plan *rules.Plan, stats *processors.Stats, log *slog.Logger) (sto
 	if set.HTTPAddr == "" {
 		return func() {}, nil
 	}
-	given, err := secret(httpTokenEnv)
-	if err != nil {
+	if err := readHTTPToken(set); err != nil {
 		return nil, err
 	}
-	set.HTTPToken = cmp.Or(given, set.HTTPToken)
 	server, err := api.Start(api.Config{
 		Addr:    set.HTTPAddr,
 		Token:   set.HTTPToken,
@@ -34,7 +32,7 @@ func serveHTTP(plan *rules.Plan, stats *processors.Stats, log *slog.Logger) (sto
 	})
 	switch {
 	case errors.Is(err, api.ErrOpen):
-		return nil, usagef("%w: set %s or http.token, or listen at 127.0.0.1", err, httpTokenEnv)
+		return nil, openError(err)
 	case errors.Is(err, syscall.EADDRINUSE) && set.HTTPAddr == rules.DefaultHTTPAddr:
 		// Nobody has asked for this address, and a second instance on a machine is no mistake.
 		log.Warn("no health and metrics: the default address is taken; choose another with --http, or off", "addr", set.HTTPAddr)
@@ -44,4 +42,15 @@ func serveHTTP(plan *rules.Plan, stats *processors.Stats, log *slog.Logger) (sto
 	}
 	log.Info("http server listens", "addr", server.Addr(), "token", set.HTTPToken != "", "pprof", set.Pprof)
 	return server.Close, nil
+}
+
+// readHTTPToken lets the environment's token go before that of the rules file.
+func readHTTPToken(set *rules.Settings) error {
+	given, err := secret(httpTokenEnv)
+	set.HTTPToken = cmp.Or(given, set.HTTPToken)
+	return err
+}
+
+func openError(err error) error {
+	return usagef("%w: set %s or http.token, or listen at 127.0.0.1", err, httpTokenEnv)
 }

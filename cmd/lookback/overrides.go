@@ -75,6 +75,9 @@ var httpOverride = override{flag: "http", env: "LOOKBACK_HTTP", empty: true, usa
 	return nil
 }}
 
+// verifyHTTP is the address of a watching verify, which must not be that of the app.
+var verifyHTTP = override{flag: httpOverride.flag, env: "LOOKBACK_VERIFY_HTTP", empty: true, apply: httpOverride.apply}
+
 var pprofOverride = override{flag: "pprof", env: "LOOKBACK_PPROF", usage: "also serve profiles over HTTP", bare: "true", apply: func(s *rules.Settings, text string) (err error) {
 	if s.Pprof, err = strconv.ParseBool(text); err != nil {
 		return usagef("pprof %q: use true or false", text)

@@ -401,6 +401,9 @@ func TestMetricsDashboardsAndDocumentationAgree(t *testing.T) {
 	startCommand(t, "run", file(t, "rules.yaml", shopRules), "--brokers", b.Addr(), "--http", at)
 	produce(t, b.Addr(), story(20)...)
 	send(t, b.Addr(), &sarama.ProducerMessage{Topic: "shop.ads", Value: sarama.StringEncoder("{")})
+	wantCredits(t, b.Addr(), 20)
+	verifying := freeAddr(t)
+	startCommand(t, "verify", file(t, "rules.yaml", shopRules), "--watch", "--every", "50ms", "--brokers", b.Addr(), "--http", verifying)
 	read := func(path string) string {
 		text, err := os.ReadFile("../../" + path)
 		if err != nil {
@@ -412,7 +415,8 @@ func TestMetricsDashboardsAndDocumentationAgree(t *testing.T) {
 	var there []string
 	eventually(t, "everything that is documented is there", func() bool {
 		_, body := get(t, at, "/metrics", "")
-		there = metricNames(body)
+		_, verified := get(t, verifying, "/metrics", "")
+		there = metricNames(body + verified)
 		for _, name := range documented {
 			if !slices.Contains(there, name) {
 				return false

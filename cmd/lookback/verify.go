@@ -17,7 +17,8 @@ import (
 
 type verifyFlags struct {
 	from, to, format, output, tmp string
-	last                          time.Duration
+	last, every                   time.Duration
+	watch                         bool
 	examples                      int
 	run                           runSettings
 }
@@ -36,9 +37,15 @@ rules and are no fault: late (events that came too late would change it), max_to
 rule_version, mis_keyed, rejected, duplicate, lost, no_such_event, unexplained.
 
 Where topics have lost records that earlier conversions need, it says from when on it can judge. Memory is bounded; temporary
-files take about as much as the events. Exit code 1 where a conversion differs for a cause that is not explained, or where
+files take about as much as the events.
+
+With --watch it verifies the conversions of the last hours (--last, 24h) again and again until it is stopped, logs what it finds, and
+serves metrics and the latest report over HTTP, at 127.0.0.1:9465 unless --http says otherwise.
+
+Exit code 1 where a conversion differs for a cause that is not explained, or where
 nothing can be verified.`,
 		Example: "  lookback verify rules.yaml\n" +
+			"  lookback verify rules.yaml --watch --last 24h --every 10m\n" +
 			"  lookback verify rules.yaml --from 2026-11-01 --to 2026-11-02\n" +
 			"  lookback verify rules.yaml --last 24h --format html --output report.html",
 		Args: arguments(0, 1),
@@ -53,6 +60,9 @@ nothing can be verified.`,
 	fs.StringVarP(&f.output, "output", "o", "", "write the report to a file instead of standard output")
 	fs.IntVar(&f.examples, "examples", 5, "differences that are shown of each rule and cause")
 	fs.StringVar(&f.tmp, "tmp", "", "folder for temporary files (default: the system's)")
+	fs.BoolVar(&f.watch, "watch", false, "verify again and again, and serve metrics")
+	fs.DurationVar(&f.every, "every", 10*time.Minute, "with --watch: time from the begin of one verification to that of the next")
+	fs.String("http", defaultVerifyAddr, "with --watch: address of metrics and the report, host:port or off (env LOOKBACK_VERIFY_HTTP)")
 	connectionFlags(fs, &f.run, "brokers")
 	return c
 }
@@ -61,6 +71,15 @@ nothing can be verified.`,
 func (f *verifyFlags) options(now time.Time) (o processors.VerifyOptions, err error) {
 	if f.format != "text" && f.format != "json" && f.format != "html" {
 		return o, usagef("--format %s: use text, json or html", f.format)
+	}
+	if f.watch && (f.from != "" || f.to != "") {
+		return o, usagef("--watch: it looks at the last hours: use --last, without --from and --to")
+	}
+	if f.watch && f.output == "" && f.format != "text" {
+		return o, usagef("--format %s: with --watch it is for --output", f.format)
+	}
+	if f.watch && f.every <= 0 {
+		return o, usagef("--every %s: use a duration above 0", f.every)
 	}
 	if f.examples < 0 {
 		return o, usagef("--examples %d: use at least 0", f.examples)
@@ -93,6 +112,14 @@ func (f *verifyFlags) options(now time.Time) (o processors.VerifyOptions, err er
 }
 
 func verify(c *cobra.Command, f verifyFlags, args []string) error {
+	if f.watch && f.last == 0 {
+		f.last = defaultWatched
+	}
+	for _, name := range []string{"every", "http"} {
+		if !f.watch && c.Flags().Changed(name) {
+			return usagef("--%s: there is no --watch", name)
+		}
+	}
 	options, err := f.options(time.Now())
 	if err != nil {
 		return err
@@ -110,27 +137,47 @@ func verify(c *cobra.Command, f verifyFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	stage := ""
-	options.Progress = func(now string, done, total int64) {
-		if now != stage {
-			stage = now
-			bar.begin(now, map[string]string{"reading": "records"}[now], 0)
-		}
-		bar.update(done, total)
+	run := func(o processors.VerifyOptions) (*processors.Verification, error) {
+		o.Progress = verifyProgress(bar)
+		defer bar.end()
+		return processors.Verify(c.Context(), plan, config, o)
 	}
-	result, err := processors.Verify(c.Context(), plan, config, options)
-	bar.end()
+	if f.watch {
+		plan.Settings.HTTPAddr = defaultVerifyAddr // in the rules file is where the app listens
+		if err := applyOverrides(c, &plan.Settings, verifyHTTP); err != nil {
+			return err
+		}
+		return watchVerify(c.Context(), plan, config, f, run)
+	}
+	result, err := run(options)
 	switch {
 	case errors.Is(err, processors.ErrNothingToVerify):
 		return fmt.Errorf("%w; choose a later interval, or keep more in the topics (retention.ms)", err)
 	case err != nil:
 		return err
 	}
-	write := map[string]writeVerification{"text": verifyText, "json": verifyJSON, "html": verifyHTML}[f.format]
+	write := f.writer()
 	if f.output != "" {
 		write = toFile(f.output, write)
 	}
 	return concludeVerify(c.OutOrStdout(), write, result)
+}
+
+// verifyProgress draws a verification.
+func verifyProgress(bar *progress) func(stage string, done, total int64) {
+	stage := ""
+	return func(now string, done, total int64) {
+		if now != stage {
+			stage = now
+			bar.begin(now, map[string]string{"reading": "records"}[now], 0)
+		}
+		bar.update(done, total)
+	}
+}
+
+// writer returns what writes the report in the format that is wanted.
+func (f *verifyFlags) writer() writeVerification {
+	return map[string]writeVerification{"text": verifyText, "json": verifyJSON, "html": verifyHTML}[f.format]
 }
 
 // writeVerification writes a report.

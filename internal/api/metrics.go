@@ -14,11 +14,11 @@ import (
 	"github.com/seed-2058fbc3/lookback/rules"
 )
 
-// newRegistry returns the metrics of one instance, those of the Go runtime and of the process included.
-func newRegistry(c Config) (*prometheus.Registry, error) {
+// newRegistry returns metrics of ours, and those of the Go runtime and of the process.
+func newRegistry(ours prometheus.Collector) (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
 	for _, from := range []prometheus.Collector{
-		&collector{c},
+		ours,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {

@@ -68,8 +68,7 @@ func readinessOfProcessor(p processors.ProcessorSnapshot) processorReadiness {
 	return r
 }
 
-func writeReadiness(w http.ResponseWriter, s processors.Snapshot) {
-	r := readinessOf(s)
+func writeReadiness(w http.ResponseWriter, r readiness) {
 	body, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

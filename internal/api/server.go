@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/seed-2058fbc3/lookback/processors"
@@ -63,7 +64,12 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", c.Addr)
+	return listen(c.Addr, handler, c.Logger)
+}
+
+// listen serves a handler until Close.
+func listen(addr string, handler http.Handler, log *slog.Logger) (*Server, error) {
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("serve http: %w", err)
 	}
@@ -74,7 +80,7 @@ func Start(c Config) (*Server, error) {
 			WriteTimeout:      2 * time.Minute, // a profile takes its seconds
 			IdleTimeout:       time.Minute,
 			MaxHeaderBytes:    16 << 10,
-			ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 		addr: listener.Addr(),
 		done: make(chan struct{}),
@@ -82,7 +88,7 @@ func Start(c Config) (*Server, error) {
 	go func() {
 		defer close(s.done)
 		if err := s.inner.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			c.Logger.Error("http server ended", "error", err)
+			log.Error("http server ended", "error", err)
 		}
 	}()
 	return s, nil
@@ -108,7 +114,7 @@ func (s *Server) Close() {
 type endpoint struct{ path, says string }
 
 func newHandler(c Config) (http.Handler, error) {
-	metrics, err := newRegistry(c)
+	metrics, err := newRegistry(&collector{c})
 	if err != nil {
 		return nil, err
 	}
@@ -121,12 +127,8 @@ func newHandler(c Config) (http.Handler, error) {
 	guarded := func(pattern string, h http.Handler) { mux.Handle(pattern, authorized(c.Token, h)) }
 
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, c.Stats.Snapshot()) })
-	guarded("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn),
-		EnableOpenMetrics:   true,
-		MaxRequestsInFlight: 4,
-	}))
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, readinessOf(c.Stats.Snapshot())) })
+	guarded("GET /metrics", metricsHandler(metrics, c.Logger))
 	if c.Pprof {
 		endpoints = append(endpoints, endpoint{"/debug/pprof/", "profiles, for go tool pprof"})
 		guarded("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
@@ -135,13 +137,27 @@ func newHandler(c Config) (http.Handler, error) {
 		guarded("GET /debug/pprof/symbol", http.HandlerFunc(pprof.Symbol))
 		guarded("GET /debug/pprof/trace", http.HandlerFunc(pprof.Trace))
 	}
+	index := indexOf(c.Version, c.Plan.App, endpoints)
+	guarded("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index) }))
+	return mux, nil
+}
+
+func metricsHandler(metrics *prometheus.Registry, log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		EnableOpenMetrics:   true,
+		MaxRequestsInFlight: 4,
+	})
+}
+
+// indexOf lists what is served.
+func indexOf(version, app string, endpoints []endpoint) string {
 	var index strings.Builder
-	fmt.Fprintf(&index, "Lookback %s, app %s\n\n", c.Version, c.Plan.App)
+	fmt.Fprintf(&index, "Lookback %s, app %s\n\n", version, app)
 	for _, e := range endpoints {
 		fmt.Fprintf(&index, "%-14s %s\n", e.path, e.says)
 	}
-	guarded("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index.String()) }))
-	return mux, nil
+	return index.String()
 }
 
 // writeText answers with plain text. Who has hung up meanwhile cannot be told.
