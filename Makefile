@@ -65,7 +65,7 @@ fuzz: ## run each fuzz target for FUZZTIME=10s
 bench: ## run the benchmarks and print a table (COUNT=1)
 	@go run ./bench -count $(COUNT)
 
-bench-kafka: ## measure the process on Apache Kafka (COUNT=1, ONLY=throughput,latency, backlog or restore)
+bench-kafka: ## measure the process on Apache Kafka (COUNT=1, ONLY=throughput,latency, backlog, restore or verify)
 	@go run ./bench -count $(COUNT) -only $(ONLY)
 
 soak: jars ## kill, stop and damage everything under load on Apache Kafka, and check every credit (MINUTES=10, SOAK="-seed 1")

@@ -43,7 +43,7 @@ func main() {
 	flag.StringVar(&o.maxMemory, "max-memory", "1GB", "state.max_memory of backlog")
 	flag.DurationVar(&o.latencyTime, "latency-time", 30*time.Second, "how long latency is measured")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of throughput, exactly once on disk; it costs a little speed")
-	only := flag.String("only", "core,models,tests,replay,run", "what to measure: core, models, tests, replay, run; on Apache Kafka: throughput, latency, backlog, restore")
+	only := flag.String("only", "core,models,tests,replay,run", "what to measure: core, models, tests, replay, run; on Apache Kafka: throughput, latency, backlog, restore, verify")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: argument %q: what to measure is chosen with -only\n", flag.Arg(0))
@@ -78,6 +78,7 @@ var measurements = map[string]func(ctx context.Context, b *bench) error{
 	"latency":    onKafka(benchLatency),
 	"backlog":    onKafka(benchBacklog),
 	"restore":    onKafka(benchRestore),
+	"verify":     onKafka(benchVerify),
 }
 
 // onKafka gives a measurement the one cluster.

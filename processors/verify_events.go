@@ -2,6 +2,7 @@ package processors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"hash/maphash"
@@ -167,30 +168,41 @@ func decodeEvent(entry []byte) (e verifiedEvent, err error) {
 
 // recount counts the keys of one file.
 func (v *verifier) recount(entries [][]byte) error {
-	events := make([]verifiedEvent, len(entries))
+	decoded := make([]verifiedEvent, len(entries))
+	order := make([]hashed, len(entries))
 	for i, entry := range entries {
 		var err error
-		if events[i], err = decodeEvent(entry); err != nil {
+		if decoded[i], err = decodeEvent(entry); err != nil {
 			return err
 		}
+		order[i] = hashed{maphash.Bytes(spillSeed, decoded[i].group), int32(i)}
 	}
-	slices.SortStableFunc(events, func(a, b verifiedEvent) int { return bytes.Compare(a.group, b.group) })
+	slices.SortFunc(order, func(a, b hashed) int {
+		return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(decoded[a.at].group, decoded[b.at].group), cmp.Compare(a.at, b.at))
+	})
+	var events []verifiedEvent
 	c := recounter{v: v, eval: rules.NewEvaluator(v.plan), most: maxCombinations, totals: make([]verifyTotals, len(v.plan.Rules))}
 	for i := range c.totals {
 		c.totals[i] = verifyTotals{}
 	}
-	for len(events) > 0 {
-		n := 1
-		for n < len(events) && bytes.Equal(events[n].group, events[0].group) {
-			n++
+	for i, o := range order {
+		events = append(events, decoded[o.at])
+		if i+1 < len(order) && bytes.Equal(decoded[order[i+1].at].group, decoded[o.at].group) {
+			continue
 		}
-		if err := c.count(events[:n]); err != nil {
+		if err := c.count(events); err != nil {
 			return err
 		}
-		events = events[n:]
+		events = events[:0]
 	}
 	c.report()
 	return nil
+}
+
+// hashed is an entry by the hash of what it belongs to, by which entries are sorted faster than by that itself.
+type hashed struct {
+	hash uint64
+	at   int32
 }
 
 // recounter counts keys, one after the other.
@@ -226,6 +238,9 @@ const (
 // count counts one key.
 func (c *recounter) count(events []verifiedEvent) error {
 	key := c.v.plan.Keys[events[0].key]
+	if !slices.ContainsFunc(events, func(e verifiedEvent) bool { return len(e.row) > 0 && isAttributed(key, e.row.Stream()) }) {
+		return nil // as most keys have no conversion
+	}
 	var accepted, all []codecs.Row
 	flags := expectedFlags(0)
 	for _, e := range events {
@@ -260,6 +275,11 @@ func (c *recounter) count(events []verifiedEvent) error {
 		}
 	}
 	return nil
+}
+
+// isAttributed tells whether a rule of the key attributes a stream.
+func isAttributed(key *rules.Key, stream int) bool {
+	return slices.ContainsFunc(key.Rules, func(r *rules.Rule) bool { return r.Conversion == stream })
 }
 
 // rule hands what the batch says of a rule's conversions of one key to the comparison.

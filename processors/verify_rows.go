@@ -2,6 +2,7 @@ package processors
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -135,6 +136,7 @@ func cut(b []byte) (text, rest []byte, err error) {
 func (v *verifier) compare(entries [][]byte) error {
 	type entry struct{ group, rest []byte }
 	list := make([]entry, len(entries))
+	order := make([]hashed, len(entries))
 	for i, b := range entries {
 		_, n := binary.Uvarint(b)
 		_, rest, err := cut(b[max(n, 0):])
@@ -142,22 +144,25 @@ func (v *verifier) compare(entries [][]byte) error {
 			return errSpill
 		}
 		list[i] = entry{b[:len(b)-len(rest)], rest}
+		order[i] = hashed{maphash.Bytes(spillSeed, list[i].group), int32(i)}
 	}
-	slices.SortStableFunc(list, func(a, b entry) int { return bytes.Compare(a.group, b.group) })
+	slices.SortFunc(order, func(a, b hashed) int {
+		return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(list[a.at].group, list[b.at].group), cmp.Compare(a.at, b.at))
+	})
 	c := comparison{v: v, totals: make([]verifyTotals, len(v.plan.Rules))}
-	for len(list) > 0 {
-		group := list[0].group
+	for len(order) > 0 {
+		group := list[order[0].at].group
 		rule, n := binary.Uvarint(group)
 		id, _, err := cut(group[n:])
 		if err != nil {
 			return err
 		}
 		of := claims{rule: int(rule), id: string(id)}
-		for len(list) > 0 && bytes.Equal(list[0].group, group) {
-			if err := of.take(v, list[0].rest); err != nil {
+		for len(order) > 0 && bytes.Equal(list[order[0].at].group, group) {
+			if err := of.take(v, list[order[0].at].rest); err != nil {
 				return err
 			}
-			list = list[1:]
+			order = order[1:]
 		}
 		if err := c.settle(&of); err != nil {
 			return err

@@ -57,7 +57,7 @@ func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row
 			}
 			var best *Candidate
 			for _, parent := range parents(r, touch, streams) {
-				c := &Candidate{Class: class, Tuple: Tuple{Conversion: conv, Touch: touch, Parent: parent}}
+				c := Candidate{Class: class, Tuple: Tuple{Conversion: conv, Touch: touch, Parent: parent}}
 				var ok bool
 				if c.Anchor, ok = fits(scope, r, class, &c.Tuple); !ok {
 					continue
@@ -67,8 +67,9 @@ func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row
 						c.Priority = v
 					}
 				}
-				if best == nil || wins(c, best) {
-					best = c
+				if best == nil || wins(&c, best) {
+					kept := c
+					best = &kept
 				}
 			}
 			if best != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,6 +138,9 @@ func verify(c *cobra.Command, f verifyFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(verifyCollectorPercent)
+	}
 	run := func(o processors.VerifyOptions) (*processors.Verification, error) {
 		o.Progress = verifyProgress(bar)
 		defer bar.end()
@@ -162,6 +166,10 @@ func verify(c *cobra.Command, f verifyFlags, args []string) error {
 	}
 	return concludeVerify(c.OutOrStdout(), write, result)
 }
+
+// verifyCollectorPercent is by how much the heap may grow before garbage is collected. It is small, unlike the app's, and most of it
+// lives for the length of a key.
+const verifyCollectorPercent = 400
 
 // verifyProgress draws a verification.
 func verifyProgress(bar *progress) func(stage string, done, total int64) {
