@@ -145,6 +145,44 @@ func TestVerifyFindsTheStreamEqual(t *testing.T) {
 	})
 }
 
+// While the app is at work nothing is ever found wrong: what it has not committed is not judged, what it has is.
+func TestVerifyBesideTheAppAtWork(t *testing.T) {
+	binary := buildLookback(t)
+	kafkatest.Each(t, func(t *testing.T, addrs []string) {
+		for _, direct := range []bool{false, true} {
+			t.Run(fmt.Sprintf("direct=%t", direct), func(t *testing.T) {
+				r, app := newRig(t, addrs), appName()
+				src := adOptions{app: app, topics: app, direct: direct}.source()
+				plan, file := r.compile(src), writeRules(t, src)
+				inputs := generate(t, adStream(seedOf(t), 12_000), app)
+				r.createAdTopics(app)
+				r.startReady(plan, app)
+				feeding := make(chan struct{})
+				go func() {
+					defer close(feeding)
+					for batch := range slices.Chunk(inputs, 50) {
+						r.feed(batch)
+					}
+				}()
+				judged := int64(0)
+				for done := false; !done; {
+					select {
+					case <-feeding:
+						done = true
+					default:
+					}
+					for _, rule := range r.verify(binary, file, 0).Rules {
+						judged += rule.Conversions
+					}
+				}
+				if judged == 0 {
+					t.Error("nothing was judged")
+				}
+			})
+		}
+	})
+}
+
 // Of events that came too late the conversions that they would change are counted, no other, and what the batch over all events gives
 // beside what the stream does. When the late topic has forgotten them that is said instead.
 func TestVerifyTellsWhatLatenessCosts(t *testing.T) {

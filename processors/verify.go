@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	goruntime "runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/IBM/sarama"
-
+	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
-	"github.com/seed-2058fbc3/lookback/tables"
 )
 
 // VerifyOptions say what is held against the batch answer.
@@ -39,115 +34,63 @@ var ErrNothingToVerify = errors.New("nothing can be verified")
 // Late and rejected records take 8 bytes each. A key with more combinations than Naive can try in a moment is judged by look-ups, and
 // counted as such.
 func Verify(ctx context.Context, plan *rules.Plan, cfg Config, o VerifyOptions) (*Verification, error) {
-	cfg = cfg.withDefaults(func() *Stats { return NewStats(plan) })
-	m, err := newMaintenance(plan, cfg)
+	a, err := openAppTopics(ctx, plan, cfg, o.From)
 	if err != nil {
 		return nil, err
 	}
-	defer m.close()
-	v := &verifier{
-		plan: plan, cfg: cfg, m: m, o: o, low: math.MinInt64, high: math.MaxInt64, remembered: math.MinInt64,
-		late: places{}, refused: places{}, overflown: map[string]bool{}, result: newVerification(plan),
-	}
-	if !o.From.IsZero() {
-		v.low = o.From.UnixMicro()
-	}
+	defer a.close()
+	v := &verifier{appTopics: a, o: o, high: math.MaxInt64, result: newVerification(plan), firstKey: map[int]int{}}
 	if !o.To.IsZero() {
 		v.high = o.To.UnixMicro()
 	}
-	if err := v.run(ctx); err != nil {
+	for i, k := range slices.Backward(plan.Keys) {
+		for _, rank := range k.Streams {
+			v.firstKey[rank] = i
+		}
+	}
+	a.progress, a.event, a.row = o.Progress, v.takeEvent, v.takeRow
+	a.reject = func(rank int, _ *Raw, why *codecs.Reject) { v.result.reject(rank, why.Reason) }
+	snapshot, err := a.snapshot(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if v.result.Gap != "" && v.result.Judged() == 0 {
-		return nil, fmt.Errorf("%w: %s", ErrNothingToVerify, v.result.Gap)
+	if v.low < v.high {
+		err = v.judge(ctx, snapshot)
+	}
+	if err == nil && a.gap != "" && v.result.Judged() == 0 {
+		err = fmt.Errorf("%w: %s", ErrNothingToVerify, a.gap)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return v.result, nil
 }
 
 // verifier is one run of Verify.
 type verifier struct {
-	plan *rules.Plan
-	cfg  Config
-	m    *maintenance
-	o    VerifyOptions
-	dims []*tables.Dimension
-
-	counts    map[string]int32 // partitions by topic
-	low, high int64            // of the event time of conversions that are judged
-	// remembered is from when on it is known which records were late or rejected: those topics may have lost their beginnings.
-	remembered int64
-	events     *spill
-	rows       *spill
-
-	mu        sync.Mutex      // of what follows, which many readers write to
-	late      places          // records that came too late
-	refused   places          // records that the app has rejected
-	overflown map[string]bool // touches that have left a full history: see touchName
-	result    *Verification
-
-	done, total atomic.Int64
-	reporting   sync.Mutex
-}
-
-func (v *verifier) run(ctx context.Context) error {
-	if _, err := inspect(v.plan, v.m.admin); err != nil {
-		return err
-	}
-	var err error
-	if v.counts, err = countPartitions(v.m.admin, Topics(v.plan)); err != nil {
-		return err
-	}
-	for _, t := range ownTopics(v.plan) {
-		if _, exists := v.counts[t.Name]; !exists {
-			return fmt.Errorf("topic %s does not exist: app %s has never run here", t.Name, v.plan.App)
-		}
-	}
-	following, stop := context.WithCancel(ctx)
-	defer stop()
-	fail := func(error) {} // a table that cannot be followed any more is as it was when the others were read
-	v.dims, err = loadDimensions(following, v.plan, func() (sarama.Client, error) {
-		return sarama.NewClient(v.plan.Settings.Brokers, v.m.config)
-	}, fail, v.cfg.Logger)
-	if err != nil {
-		return err
-	}
-	snapshot, err := v.snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	if v.low >= v.high {
-		return fmt.Errorf("%w: %s", ErrNothingToVerify, v.result.Gap)
-	}
-	return v.judge(ctx, snapshot)
+	*appTopics
+	o        VerifyOptions
+	high     int64 // of the event time of conversions that are judged
+	events   *spill
+	rows     *spill
+	result   *Verification
+	firstKey map[int]int // of the keys that use a stream, by rank
 }
 
 // judge reads what the snapshot names and compares.
-func (v *verifier) judge(ctx context.Context, s *verifySnapshot) (err error) {
-	size := func(spans []topicSpan) (n int64) {
-		for _, s := range spans {
-			n += s.end - s.from
-		}
-		return n
-	}
-	events, rows := size(s.events), size(s.rows)
-	v.result.Records = events + rows + size(s.refusals)
-	v.total.Store(v.result.Records)
-	if v.events, err = newSpill(v.o.Dir, partsOf(events)); err != nil {
+func (v *verifier) judge(ctx context.Context, s *topicsSnapshot) (err error) {
+	if v.events, err = newSpill(v.o.Dir, partsOf(sizeOf(s.events))); err != nil {
 		return err
 	}
 	defer v.events.close()
-	if v.rows, err = newSpill(v.o.Dir, partsOf(rows)); err != nil {
+	if v.rows, err = newSpill(v.o.Dir, partsOf(sizeOf(s.rows))); err != nil {
 		return err
 	}
 	defer v.rows.close()
-	for _, spans := range [][]topicSpan{s.refusals, s.events, s.rows} {
-		err := parallel(ctx, len(spans), func(ctx context.Context, i int) error { return v.read(ctx, &spans[i]) })
-		if err != nil {
-			return err
-		}
-		v.late.sort()
-		v.refused.sort()
+	if err := v.readAll(ctx, s); err != nil {
+		return err
 	}
+	v.result.Records = v.total.Load()
 	for _, stage := range []struct {
 		name string
 		in   *spill
@@ -175,59 +118,4 @@ func (v *verifier) judge(ctx context.Context, s *verifySnapshot) (err error) {
 func partsOf(records int64) int {
 	const each, most = 50_000, 512
 	return int(min(max(records/each, 1), most))
-}
-
-// advance tells how far it is.
-func (v *verifier) advance(stage string, by int64) {
-	done := v.done.Add(by)
-	if v.o.Progress == nil || !v.reporting.TryLock() {
-		return
-	}
-	defer v.reporting.Unlock()
-	v.o.Progress(stage, done, v.total.Load())
-}
-
-// parallel calls do for 0 to n-1 with as many goroutines as there are processors. The first error ends it.
-func parallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var next atomic.Int64
-	var working sync.WaitGroup
-	for range min(goruntime.GOMAXPROCS(0), n) {
-		working.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				if err := do(ctx, i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	working.Wait()
-	return context.Cause(ctx)
-}
-
-// places are records of topics, by their offsets.
-type places map[string][][]int64 // by topic and partition
-
-func (p places) add(topic string, partition int32, offset int64) {
-	for len(p[topic]) <= int(partition) {
-		p[topic] = append(p[topic], nil)
-	}
-	p[topic][partition] = append(p[topic][partition], offset)
-}
-
-func (p places) sort() {
-	for _, partitions := range p {
-		for _, offsets := range partitions {
-			slices.Sort(offsets)
-		}
-	}
-}
-
-func (p places) has(topic string, partition int32, offset int64) bool {
-	if int(partition) >= len(p[topic]) {
-		return false
-	}
-	_, has := slices.BinarySearch(p[topic][partition], offset)
-	return has
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"hash/maphash"
 	"slices"
 
@@ -13,137 +12,29 @@ import (
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
-// eventFlags are what is known of an event that a verification has read.
-type eventFlags byte
-
-const (
-	eventLate      eventFlags = 1 << iota // the app has found it late
-	eventRefused                          // the app has rejected it
-	eventInFlight                         // the app has not committed it
-	eventForgotten                        // it came before it is known what was late
-)
-
 var spillSeed = maphash.MakeSeed()
 
-// source returns what takes the records of a partition of a stream. positions are those of the groups that read it, by index of
-// plan.Keys and partition; nil for keys that do not use the stream.
-func (v *verifier) source(rank int, partition int32, positions [][]int64) func(*committedRecord) error {
-	stream := v.plan.Streams[rank]
-	c, ev := newCleanser(v.plan, stream, v.dims), &codecs.Event{}
-	var key, row []byte
-	return func(r *committedRecord) error {
-		raw := Raw{Key: r.Key, Value: r.Value, Origin: codecs.Origin{
-			Topic: stream.Topic, Partition: partition, Offset: r.Offset, Timestamp: r.Timestamp.UnixMicro()}}
-		why := c.clean(&raw, ev)
-		if why != nil {
-			v.result.reject(rank, why.Reason)
-			return nil
-		}
-		flags := eventFlags(0)
-		switch {
-		case v.late.has(stream.Topic, partition, r.Offset):
-			flags |= eventLate
-		case v.refused.has(stream.Topic, partition, r.Offset):
-			flags |= eventRefused
-		}
-		if r.Timestamp.UnixMicro() < v.remembered {
-			flags |= eventForgotten
-		}
-		v.result.accept(rank, flags)
-		row = codecs.AppendRow(row[:0], ev, stream.Kept)
-		for i, k := range v.plan.Keys {
-			if positions[i] == nil {
-				continue
-			}
-			if key, why = keyOf(key[:0], k, ev); why != nil {
-				v.result.reject(rank, why.Reason)
-				continue
-			}
-			of := flags
-			if r.Offset >= positions[i][partition] {
-				of |= eventInFlight
-			}
-			if err := v.event(i, key, of, partition, row); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// onItsWay takes a record of a repartition topic that its key's processor has not committed.
-func (v *verifier) onItsWay(key int) func(*committedRecord) error {
-	return func(r *committedRecord) error {
-		if r.Key == nil {
-			return nil // a watermark
-		}
-		return v.event(key, r.Key, eventInFlight, 0, nil)
-	}
-}
-
-// event puts an event to the others of its key.
+// takeEvent puts an event to the others of its key.
 //
 //	key's index   uvarint
 //	key           uvarint length, bytes
 //	flags         1 byte
 //	partition     uvarint
 //	row           rest; nothing where only the flags matter
-func (v *verifier) event(index int, key []byte, flags eventFlags, partition int32, row codecs.Row) error {
-	return v.events.add(maphash.Bytes(spillSeed, key), func(dst []byte) []byte {
-		dst = binary.AppendUvarint(dst, uint64(index))
-		dst = binary.AppendUvarint(dst, uint64(len(key)))
-		dst = append(append(dst, key...), byte(flags))
-		dst = binary.AppendUvarint(dst, uint64(partition))
-		return append(dst, row...)
+func (v *verifier) takeEvent(e *topicEvent) error {
+	partition := int32(0)
+	if e.raw != nil {
+		partition = e.raw.Origin.Partition
+		if e.key == v.firstKey[e.row.Stream()] {
+			v.result.accept(e.row.Stream(), e.flags)
+		}
+	}
+	return v.events.add(maphash.Bytes(spillSeed, e.bytes), func(dst []byte) []byte {
+		dst = appendText(binary.AppendUvarint(dst, uint64(e.key)), e.bytes)
+		dst = binary.AppendUvarint(append(dst, byte(e.flags)), uint64(partition))
+		return append(dst, e.row...)
 	})
 }
-
-// lateRecord takes a record of the late topic.
-func (v *verifier) lateRecord(r *committedRecord) error {
-	o, _, _, err := refusedOrigin(r)
-	if err != nil || o.Offset < 0 {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.late.add(o.Topic, o.Partition, o.Offset)
-	return nil
-}
-
-// rejectedRecord takes a record of the topic of rejects.
-func (v *verifier) rejectedRecord(r *committedRecord) error {
-	o, reason, rule, err := refusedOrigin(r)
-	if err != nil {
-		return err
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	switch {
-	case reason == reasonMaxTouches:
-		v.overflow(o.Topic, r.Value)
-	case rule == "" && o.Offset >= 0: // what has a rule was accepted all the same
-		v.refused.add(o.Topic, o.Partition, o.Offset)
-	}
-	return nil
-}
-
-// overflow notes a touch that has left a full history.
-func (v *verifier) overflow(topic string, value []byte) {
-	for rank, s := range v.plan.Streams {
-		var fields map[string]json.RawMessage
-		if s.Topic != topic || json.Unmarshal(value, &fields) != nil {
-			continue
-		}
-		id := fields[s.Declared[s.ID].Name]
-		var text string
-		if json.Unmarshal(id, &text) != nil {
-			text = string(id)
-		}
-		v.overflown[touchName(rank, text)] = true
-	}
-}
-
-func touchName(rank int, id string) string { return string(rune(rank)) + id }
 
 // verifiedEvent is an event that was read back.
 type verifiedEvent struct {
@@ -230,7 +121,7 @@ const (
 	inFlight     expectedFlags = 1 << iota // the key has events that the app has not committed
 	misKeyed                               // events of the key are in several partitions
 	refusedEvent                           // the app has rejected an event of the key that is none to reject
-	overflown                              // touches of the key have left its full history
+	overflownKey                           // touches of the key have left its full history
 	forgotten                              // it is not known which events of the key were late
 	eitherWay                              // late to one of several keys, which one is not known
 )
@@ -260,7 +151,7 @@ func (c *recounter) count(events []verifiedEvent) error {
 			flags |= misKeyed
 		}
 		if rank := e.row.Stream(); len(c.v.overflown) > 0 && c.v.overflown[touchName(rank, string(codecs.AppendText(nil, e.row.IDValue())))] {
-			flags |= overflown
+			flags |= overflownKey
 		}
 		if all = append(all, e.row); e.flags&eventLate == 0 {
 			accepted = append(accepted, e.row)

@@ -96,7 +96,6 @@ const (
 	CauseUnknown     Cause = "no_such_event"  // there are rows, and no such conversion
 	CauseUnexplained Cause = "unexplained"    // none of these
 	causeNone        Cause = ""               // no difference
-	causeCredit            = "credit"         // name of the credit among measures
 )
 
 // VerifyCauses returns all causes, explained ones first.
@@ -191,7 +190,7 @@ func (v *Verification) finish(by *verifier) {
 		t := time.UnixMicro(us).UTC()
 		return &t
 	}
-	v.From, v.To = bound(by.low), bound(by.high)
+	v.From, v.To, v.Gap = bound(by.low), bound(by.high), by.gap
 	for i, s := range by.plan.Streams {
 		r := &v.records[i]
 		v.Streams = append(v.Streams, VerifiedStream{s.Name, r.events.Load(), r.late.Load(), r.refused.Load(), r.rejected})
@@ -233,9 +232,12 @@ func addTo(sums map[string]*exactSum, name string, v codecs.Value, times int64) 
 	sums[name].add(v, times)
 }
 
+// totalCredit is the name of the credit among totals, whose other names are those of measures.
+const totalCredit = "credit"
+
 // addCredit adds a row that was computed.
 func addCredit(sums map[string]*exactSum, c *codecs.Credit) {
-	addTo(sums, causeCredit, codecs.DecimalValue(c.Credit, creditScale), 1)
+	addTo(sums, totalCredit, codecs.DecimalValue(c.Credit, creditScale), 1)
 	for _, m := range c.Measure {
 		addTo(sums, m.Name, m.Value, 1)
 	}
@@ -262,7 +264,7 @@ func (t verifyTotals) list(r *rules.Rule) []VerifiedTotal {
 	list := []VerifiedTotal{}
 	texts := func(sums map[string]*exactSum) map[string]string {
 		out := map[string]string{}
-		for _, name := range append([]string{causeCredit}, columnNames(r.Measure)...) {
+		for _, name := range append([]string{totalCredit}, columnNames(r.Measure)...) {
 			out[name] = sums[name].String()
 		}
 		return out

@@ -6,10 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"slices"
-	"time"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
@@ -55,70 +53,24 @@ func (v *verifier) expect(rule int, e *expected) error {
 	})
 }
 
-// written returns what takes the records of an output topic of a rule.
-func (v *verifier) written(index int) func(*committedRecord) error {
-	rule := v.plan.Rules[index]
-	measures := map[string]bool{}
-	for _, m := range rule.Measure {
-		measures[m.Name] = true
-	}
-	isMeasure := func(name []byte) bool { return measures[string(name)] }
-	var memory []byte
-	return func(r *committedRecord) error {
-		if r.Value == nil {
-			return nil // somebody has removed the row
+// takeRow hands a row of an output topic to the comparison.
+func (v *verifier) takeRow(index int, _ codecs.Origin, key []byte, row *codecs.WrittenRow) error {
+	return v.rows.add(conversionHash(index, row.Conversion), func(dst []byte) []byte {
+		if row.Sign != 0 {
+			dst = append(appendConversion(dst, index, row.Conversion, entryDelta, row.EventTime), byte(row.Sign))
+			return append(appendText(dst, []byte(row.DeltaID)), row.Said...)
 		}
-		row, err := codecs.ReadRow(r.Value, memory, isMeasure)
-		if err != nil {
-			return fmt.Errorf("offset %d: %w", r.Offset, err)
+		dst = appendConversion(dst, index, row.Conversion, entryUpsert, row.EventTime)
+		dst = binary.BigEndian.AppendUint64(dst, row.Version)
+		flags := byte(0)
+		if row.Deleted {
+			flags |= 1
 		}
-		memory = row.Said
-		return v.rows.add(conversionHash(index, row.Conversion), func(dst []byte) []byte {
-			if row.Sign != 0 {
-				dst = append(appendConversion(dst, index, row.Conversion, entryDelta, row.EventTime), byte(row.Sign))
-				return append(appendText(dst, []byte(row.DeltaID)), row.Said...)
-			}
-			dst = appendConversion(dst, index, row.Conversion, entryUpsert, row.EventTime)
-			dst = binary.BigEndian.AppendUint64(dst, row.Version)
-			said := byte(0)
-			if row.Deleted {
-				said |= 1
-			}
-			if row.RuleHash != rule.Hash {
-				said |= 2
-			}
-			return append(appendText(append(dst, said), r.Key), row.Said...)
-		})
-	}
-}
-
-// claims is all that is said of one conversion.
-type claims struct {
-	rule     int
-	id       string
-	time     int64
-	expected bool // the batch has it
-	flags    expectedFlags
-	rows     [][]byte
-	all      [][]byte
-	deltas   []sumOfDeltas
-	upserts  []lastUpsert
-	repeated bool // a delta was written twice
-	judged   bool // its time is one that is judged
-	ids      [][]byte
-}
-
-type sumOfDeltas struct {
-	said []byte
-	sum  int
-}
-
-type lastUpsert struct {
-	key     []byte
-	version uint64
-	deleted bool
-	foreign bool // written by another version of the rule
-	said    []byte
+		if row.RuleHash != v.plan.Rules[index].Hash {
+			flags |= 2
+		}
+		return append(appendText(append(dst, flags), key), row.Said...)
+	})
 }
 
 var errSpill = errors.New("read a temporary file: it is not what was written")
@@ -172,45 +124,6 @@ func (v *verifier) compare(entries [][]byte) error {
 	return nil
 }
 
-// take takes an entry about the conversion.
-func (c *claims) take(v *verifier, b []byte) error {
-	kind, at, b := b[0], int64(binary.BigEndian.Uint64(b[1:])), b[9:]
-	if v.judged(at) {
-		c.judged = true
-		c.time = at
-	}
-	switch kind {
-	case entryExpected:
-		c.expected = true
-		c.flags |= expectedFlags(b[0])
-		rows, rest, err := cutList(b[1:])
-		if err != nil {
-			return err
-		}
-		c.rows = append(c.rows, rows...)
-		if len(rest) > 0 {
-			if rows, _, err = cutList(rest); err != nil {
-				return err
-			}
-		}
-		c.all = append(c.all, rows...)
-	case entryDelta:
-		id, said, err := cut(b[1:])
-		if err != nil {
-			return err
-		}
-		c.delta(int(int8(b[0])), id, said)
-	case entryUpsert:
-		version, flags := binary.BigEndian.Uint64(b), b[8]
-		key, said, err := cut(b[9:])
-		if err != nil {
-			return err
-		}
-		c.upsert(lastUpsert{key, version, flags&1 != 0, flags&2 != 0, said})
-	}
-	return nil
-}
-
 func cutList(b []byte) (list [][]byte, rest []byte, err error) {
 	count, n := binary.Uvarint(b)
 	if n <= 0 {
@@ -225,35 +138,6 @@ func cutList(b []byte) (list [][]byte, rest []byte, err error) {
 		list = append(list, text)
 	}
 	return list, rest, nil
-}
-
-// delta adds a delta, once: at-least-once delivery may repeat it.
-func (c *claims) delta(sign int, id, said []byte) {
-	if slices.ContainsFunc(c.ids, func(have []byte) bool { return bytes.Equal(have, id) }) {
-		c.repeated = true
-		return
-	}
-	c.ids = append(c.ids, id)
-	for i := range c.deltas {
-		if d := &c.deltas[i]; bytes.Equal(d.said, said) {
-			d.sum += sign
-			return
-		}
-	}
-	c.deltas = append(c.deltas, sumOfDeltas{said, sign})
-}
-
-// upsert keeps the row of the largest version of its key, of equal ones the last.
-func (c *claims) upsert(u lastUpsert) {
-	for i := range c.upserts {
-		if have := &c.upserts[i]; bytes.Equal(have.key, u.key) {
-			if u.version >= have.version {
-				*have = u
-			}
-			return
-		}
-	}
-	c.upserts = append(c.upserts, u)
 }
 
 // comparison compares conversions, one after the other.
@@ -307,7 +191,7 @@ func (v *verifier) cause(rule *rules.Rule, of *claims) (cause Cause, fromBatch b
 		return CauseMisKeyed, false
 	case of.flags&refusedEvent != 0:
 		return CauseRejected, false
-	case of.flags&overflown != 0:
+	case of.flags&overflownKey != 0:
 		return CauseMaxTouches, false
 	case of.flags&forgotten != 0:
 		return CauseForgotten, false
@@ -315,52 +199,6 @@ func (v *verifier) cause(rule *rules.Rule, of *claims) (cause Cause, fromBatch b
 		return CauseLost, false
 	}
 	return CauseUnexplained, false
-}
-
-// says tells whether the stream says these rows of the conversion, in both of the forms that the rule writes.
-func (c *claims) says(rule *rules.Rule, rows [][]byte) bool {
-	if rule.Deltas {
-		var net [][]byte
-		for _, d := range c.deltas {
-			if d.sum < 0 || d.sum > 1 && len(rows) < 2 {
-				return false
-			}
-			for range d.sum {
-				net = append(net, d.said)
-			}
-		}
-		if !sameTexts(net, rows) {
-			return false
-		}
-	}
-	if !rule.Upserts {
-		return true
-	}
-	var last [][]byte
-	for _, u := range c.upserts {
-		if !u.deleted {
-			last = append(last, u.said)
-		}
-	}
-	return sameTexts(last, rows)
-}
-
-// current returns what the stream says of the conversion: the net of its deltas where the rule writes any, else the last rows.
-func (c *claims) current(rule *rules.Rule) (rows [][]byte) {
-	if rule.Deltas {
-		for _, d := range c.deltas {
-			for range d.sum {
-				rows = append(rows, d.said)
-			}
-		}
-		return rows
-	}
-	for _, u := range c.upserts {
-		if !u.deleted {
-			rows = append(rows, u.said)
-		}
-	}
-	return rows
 }
 
 // adjust adds what the stream says of a conversion, less what the batch over accepted events does, to the totals.
@@ -378,12 +216,12 @@ func (c *comparison) adjust(rule *rules.Rule, of *claims) error {
 			return s
 		}
 		to := c.totals[of.rule].at(text("model"), text("class")).stream
-		for _, name := range append([]string{causeCredit}, columnNames(rule.Measure)...) {
+		for _, name := range append([]string{totalCredit}, columnNames(rule.Measure)...) {
 			v, err := codecs.ParseDecimal(string(row[name]))
 			if err != nil {
 				continue // of another version of the rule
 			}
-			if name == causeCredit {
+			if name == totalCredit {
 				v = codecs.DecimalValue(v.Num, creditScale)
 			}
 			addTo(to, name, v, times)
@@ -410,23 +248,4 @@ func (c *comparison) report() {
 	for i, t := range c.totals {
 		c.v.result.totals[i].merge(t)
 	}
-}
-
-// difference writes down what was found.
-func (c *claims) difference(rule *rules.Rule, cause Cause) Difference {
-	d := Difference{Cause: cause, Conversion: c.id, EventTime: time.UnixMicro(c.time).UTC().Format(time.RFC3339Nano), Batch: []string{}, Deltas: []string{}, Upserts: []string{}}
-	for _, said := range c.all {
-		d.Batch = append(d.Batch, string(said))
-	}
-	for _, delta := range c.deltas {
-		if delta.sum != 0 {
-			d.Deltas = append(d.Deltas, fmt.Sprintf("%+d of %s", delta.sum, delta.said))
-		}
-	}
-	for _, u := range c.upserts {
-		if !u.deleted {
-			d.Upserts = append(d.Upserts, string(u.said))
-		}
-	}
-	return d
 }

@@ -37,7 +37,7 @@ func TestVerifyCountsLargeHistoriesAlike(t *testing.T) {
 			var got [2]map[string]string
 			for i, most := range []int{maxCombinations, 0} {
 				got[i] = map[string]string{}
-				c := recounter{v: &verifier{plan: plan}, eval: rules.NewEvaluator(plan), most: most}
+				c := recounter{v: &verifier{appTopics: &appTopics{plan: plan}}, eval: rules.NewEvaluator(plan), most: most}
 				err := c.outcomes(key, r, rows, func(conv codecs.Row, credits []*codecs.Credit) error {
 					var texts [][]byte
 					for _, credit := range credits {

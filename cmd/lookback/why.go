@@ -24,20 +24,26 @@ type whyFlags struct {
 	rule, format string
 	limit        int
 	tables       map[string]string
+	run          runSettings
 }
 
 func newWhy() *cobra.Command {
 	var f whyFlags
 	c := &cobra.Command{
-		Use:   "why RULES.yaml CONVERSION EVENTS.jsonl...",
+		Use:   "why RULES.yaml CONVERSION [EVENTS.jsonl...]",
 		Short: "Explain which touch has the credit for a conversion, and why no other",
-		Long: `Explain a conversion from files of events, as replay reads them: the rows that it has; every touch of its key, and what it is to the
-conversion: credited, or what it loses to, or what keeps it from being a candidate; touches of other keys that come near; events that
-were late; and how the rows came to be, event by event.
+		Long: `Explain a conversion: the rows that it has; every touch of its key, and what it is to the conversion: credited, or what it loses to, or
+what keeps it from being a candidate; touches of other keys that come near; events that were late; and how its rows came to be.
 
-Files are read twice, so standard input will not do. Memory follows the events of one key, not the files.`,
-		Example: "  lookback why rules.yaml e1 impressions.jsonl.gz clicks.jsonl.gz conversions.jsonl.gz",
-		Args:    arguments(3, math.MaxInt),
+Without files it reads what Kafka holds: the sources, what was late and rejected, and the rows as they were written. It changes nothing
+and may run beside the app. Looking for the conversion reads all of its topic, the rest only as far back as matters.
+
+With files of events, as replay reads them, the rows are what a replay gives. Files are read twice, so standard input will not do.
+Memory follows the events of one key.`,
+		Example: "  lookback why rules.yaml e1\n" +
+			"  lookback why rules.yaml e1 --brokers kafka:9092 --format json\n" +
+			"  lookback why rules.yaml e1 impressions.jsonl.gz clicks.jsonl.gz conversions.jsonl.gz",
+		Args: arguments(2, math.MaxInt),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.format != "text" && f.format != "json" {
 				return usagef("--format %s: use text or json", f.format)
@@ -54,7 +60,8 @@ Files are read twice, so standard input will not do. Memory follows the events o
 	c.Flags().StringVar(&f.rule, "rule", "", "explain this rule only")
 	c.Flags().StringVar(&f.format, "format", "text", "text or json")
 	c.Flags().IntVar(&f.limit, "limit", 50, "how many touches the text shows")
-	c.Flags().StringToStringVar(&f.tables, "table", nil, "read a table from a file: name=file.csv")
+	c.Flags().StringToStringVar(&f.tables, "table", nil, "with files: read a table from a file: name=file.csv")
+	connectionFlags(c.Flags(), &f.run, "brokers")
 	return c
 }
 
@@ -66,21 +73,13 @@ func why(c *cobra.Command, f whyFlags, rulesFile, id string, files []string) err
 	if f.rule != "" && !plan.Only(f.rule) {
 		return usagef("--rule %s: no such rule", f.rule)
 	}
-	for _, r := range plan.Rules {
-		r.Deltas, r.Upserts = true, false
+	q := &inquiry{plan: plan, id: id, files: files}
+	if len(files) > 0 {
+		err = q.fromFiles(c, f.tables)
+	} else {
+		err = q.fromTopics(c, &f)
 	}
-	dims, err := openFileDimensions(plan, f.tables)
 	if err != nil {
-		return err
-	}
-	q := &inquiry{plan: plan, dims: dims, id: id, files: files}
-	if err := q.find(c.Context()); err != nil {
-		return err
-	}
-	if len(q.found) == 0 {
-		return q.unknown()
-	}
-	if err := q.gather(c.Context()); err != nil {
 		return err
 	}
 	answers := q.answers()
@@ -95,7 +94,7 @@ type inquiry struct {
 	plan  *rules.Plan
 	dims  []*tables.Dimension
 	id    string
-	files []string
+	files []string // none: topics are read
 	lines int64
 
 	refusals []string // how records with this id were refused
@@ -113,6 +112,8 @@ type foundKey struct {
 	rows       []codecs.Row
 	origins    map[string]codecs.Origin // by row
 	late       []lateEvent
+	refused    []lateEvent // that the app has rejected, and would not now
+	inFlight   []lateEvent // that it has not committed
 	near       map[*rules.Rule][]nearEvent
 	history    []change
 	final      finalRows
@@ -148,6 +149,26 @@ type deltaRow struct {
 // maxNear is how many touches of other keys are kept for each rule: the latest.
 const maxNear = 5
 
+// fromFiles looks into files.
+func (q *inquiry) fromFiles(c *cobra.Command, tables map[string]string) (err error) {
+	if c.Flags().Changed("brokers") {
+		return usagef("--brokers: files are read, not topics")
+	}
+	for _, r := range q.plan.Rules {
+		r.Deltas, r.Upserts = true, false
+	}
+	if q.dims, err = openFileDimensions(q.plan, tables); err != nil {
+		return err
+	}
+	if err := q.find(c.Context()); err != nil {
+		return err
+	}
+	if len(q.found) == 0 {
+		return q.unknown()
+	}
+	return q.gather(c.Context())
+}
+
 // pass replays the files.
 func (q *inquiry) pass(ctx context.Context, o processors.ReplayOptions, emit func(codecs.Record), before func(stream int, raw *processors.Raw)) error {
 	o.Tables.Untracked = true
@@ -176,30 +197,30 @@ func (q *inquiry) find(ctx context.Context) error {
 	stream := 0
 	var raw *processors.Raw
 	observe := func(k *rules.Key, key []byte, row codecs.Row, _ *processors.Raw, _ processors.Observation) {
-		if string(codecs.AppendText(nil, row.IDValue())) != q.id || !q.attributed(k, row.Stream()) || q.at(k, key) != nil {
-			return
-		}
-		q.found = append(q.found, &foundKey{
-			key: k, bytes: bytes.Clone(key), values: codecs.KeyValues(key, len(k.Fields)), conversion: bytes.Clone(row),
-			origins: map[string]codecs.Origin{}, near: map[*rules.Rule][]nearEvent{}, final: finalRows{},
-		})
+		q.identify(k, key, row)
 	}
 	emit := func(rec codecs.Record) {
 		if rec.Topic != processors.RejectedTopic(q.plan.App) || !bytes.Contains(rec.Value, []byte(q.id)) {
 			return
 		}
-		s := q.plan.Streams[stream]
-		var fields map[string]any
-		if json.Unmarshal(rec.Value, &fields) != nil || fmt.Sprint(fields[s.Declared[s.ID].Name]) != q.id {
-			return
-		}
 		for _, h := range rec.Headers {
 			if h.Key == codecs.HeaderMessage {
-				q.refusals = append(q.refusals, fmt.Sprintf("%s:%d: a %s of this id was rejected: %s", raw.Origin.Topic, raw.Origin.Offset, s.Name, h.Value))
+				q.refusal(stream, raw, string(h.Value))
 			}
 		}
 	}
 	return q.pass(ctx, processors.ReplayOptions{Observed: observe}, emit, func(s int, r *processors.Raw) { stream, raw = s, r })
+}
+
+// identify takes an event that may be the conversion.
+func (q *inquiry) identify(k *rules.Key, key []byte, row codecs.Row) {
+	if string(codecs.AppendText(nil, row.IDValue())) != q.id || !q.attributed(k, row.Stream()) || q.at(k, key) != nil {
+		return
+	}
+	q.found = append(q.found, &foundKey{
+		key: k, bytes: bytes.Clone(key), values: codecs.KeyValues(key, len(k.Fields)), conversion: bytes.Clone(row),
+		origins: map[string]codecs.Origin{}, near: map[*rules.Rule][]nearEvent{}, final: finalRows{},
+	})
 }
 
 // attributed tells whether a rule of the key attributes a stream.
@@ -216,13 +237,30 @@ func (q *inquiry) at(k *rules.Key, key []byte) *foundKey {
 	return nil
 }
 
+// refusal takes a record that was rejected, whose id may be the conversion's.
+func (q *inquiry) refusal(stream int, raw *processors.Raw, why string) {
+	s := q.plan.Streams[stream]
+	var fields map[string]any
+	if json.Unmarshal(raw.Value, &fields) == nil && fmt.Sprint(fields[s.Declared[s.ID].Name]) == q.id {
+		q.refusals = append(q.refusals, fmt.Sprintf("%s: a %s of this id was rejected: %s", q.place(raw.Origin), s.Name, why))
+	}
+}
+
 // unknown says that there is no such conversion.
 func (q *inquiry) unknown() error {
 	streams := map[string]bool{}
 	for _, r := range q.plan.Rules {
 		streams[q.plan.Streams[r.Conversion].Name] = true
 	}
-	text := fmt.Sprintf("no %s has the id %q in %d records of %s", strings.Join(slices.Sorted(maps.Keys(streams)), " or "), q.id, q.lines, strings.Join(q.files, ", "))
+	where := strings.Join(q.files, ", ")
+	if len(q.files) == 0 {
+		topics := map[string]bool{}
+		for _, r := range q.plan.Rules {
+			topics[q.plan.Streams[r.Conversion].Topic] = true
+		}
+		where = "topics " + strings.Join(slices.Sorted(maps.Keys(topics)), ", ")
+	}
+	text := fmt.Sprintf("no %s has the id %q in %d records of %s", strings.Join(slices.Sorted(maps.Keys(streams)), " or "), q.id, q.lines, where)
 	return fmt.Errorf("%s", strings.Join(append([]string{text}, q.refusals...), "\n  "))
 }
 

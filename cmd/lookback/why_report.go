@@ -24,6 +24,8 @@ type answer struct {
 	Touches    []touchAnswer     `json:"touches"`
 	Near       []eventAnswer     `json:"near"`
 	Late       []eventAnswer     `json:"late"`
+	Rejected   []eventAnswer     `json:"rejected"`  // by the app, though by these rules they are events
+	InFlight   []eventAnswer     `json:"in_flight"` // that the app has not committed; they do not count here
 	History    []changeAnswer    `json:"history"`
 }
 
@@ -31,7 +33,7 @@ type eventAnswer struct {
 	Stream string `json:"stream"`
 	ID     string `json:"id"`
 	Time   string `json:"time"`
-	At     string `json:"at"` // file:line
+	At     string `json:"at"` // file:line, or topic/partition@offset
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -45,7 +47,7 @@ type touchAnswer struct {
 
 type changeAnswer struct {
 	At     string     `json:"at"`
-	Event  string     `json:"event"`
+	Event  string     `json:"event"` // that caused it; of topics, when it was written
 	Deltas []deltaRow `json:"deltas"`
 }
 
@@ -63,25 +65,30 @@ func (q *inquiry) answers() (list []answer) {
 
 func (q *inquiry) answer(f *foundKey, r *rules.Rule) answer {
 	a := answer{Rule: r.Name, Key: map[string]string{}, Rows: []json.RawMessage{}, Touches: []touchAnswer{}, Near: []eventAnswer{},
-		Late: []eventAnswer{}, History: []changeAnswer{}}
+		Late: []eventAnswer{}, Rejected: []eventAnswer{}, InFlight: []eventAnswer{}, History: []changeAnswer{}}
 	for i, name := range f.key.Fields {
 		a.Key[name] = string(codecs.AppendText(nil, f.values[i]))
 	}
 	conv := q.counted(f)
 	a.Conversion = q.event(conv, f.origins[string(conv)], "")
-	for _, l := range f.late {
-		detail := ""
-		if l.row.Stream() == conv.Stream() && bytes.Equal(l.row.ID(), conv.ID()) {
-			detail = "the conversion itself"
+	uncounted := func(events []lateEvent) []eventAnswer {
+		list := []eventAnswer{}
+		for _, l := range events {
+			detail := ""
+			if l.row.Stream() == conv.Stream() && bytes.Equal(l.row.ID(), conv.ID()) {
+				detail = "the conversion itself"
+			}
+			list = append(list, q.event(l.row, l.origin, detail))
 		}
-		a.Late = append(a.Late, q.event(l.row, l.origin, detail))
+		return list
 	}
+	a.Late, a.Rejected, a.InFlight = uncounted(f.late), uncounted(f.refused), uncounted(f.inFlight)
 	for _, n := range f.near[r] {
 		a.Near = append(a.Near, q.event(n.row, n.origin, n.detail))
 	}
 	for _, h := range f.history {
 		if h.rule == r.Name {
-			a.History = append(a.History, changeAnswer{place(h.origin), h.event, h.deltas})
+			a.History = append(a.History, changeAnswer{q.place(h.origin), h.event, h.deltas})
 		}
 	}
 	for _, row := range f.final.sorted() {
@@ -121,14 +128,18 @@ func (q *inquiry) counted(f *foundKey) codecs.Row {
 
 func (q *inquiry) event(row codecs.Row, origin codecs.Origin, detail string) eventAnswer {
 	return eventAnswer{Stream: q.plan.Streams[row.Stream()].Name, ID: string(codecs.AppendText(nil, row.IDValue())),
-		Time: time.UnixMicro(row.Time()).UTC().Format(time.RFC3339Nano), At: place(origin), Detail: detail}
+		Time: time.UnixMicro(row.Time()).UTC().Format(time.RFC3339Nano), At: q.place(origin), Detail: detail}
 }
 
-func place(o codecs.Origin) string {
-	if o.Topic == "" {
+// place says where a record stands.
+func (q *inquiry) place(o codecs.Origin) string {
+	switch {
+	case o.Topic == "":
 		return ""
+	case len(q.files) > 0:
+		return fmt.Sprintf("%s:%d", o.Topic, o.Offset)
 	}
-	return fmt.Sprintf("%s:%d", o.Topic, o.Offset)
+	return fmt.Sprintf("%s/%d@%d", o.Topic, o.Partition, o.Offset)
 }
 
 func writeAnswersJSON(w io.Writer, answers []answer) error {
@@ -211,6 +222,8 @@ func (a *answer) write(out io.Writer, limit int) {
 		}
 	}
 	section("late:", a.Late)
+	section("rejected:", a.Rejected)
+	section("in flight, not counted here:", a.InFlight)
 	if !slices.ContainsFunc(a.Touches, func(t touchAnswer) bool { return t.Verdict == rules.Credited }) {
 		section("near, in other keys:", a.Near)
 	}

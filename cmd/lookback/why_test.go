@@ -2,9 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/seed-2058fbc3/lookback/internal/broker"
 )
 
 // whyStory has a conversion with a click, one whose touches are of another key, one that was refused, one that was late.
@@ -83,11 +89,98 @@ func TestWhyRefusesWhatItCannotExplain(t *testing.T) {
 	command(t, "", "why", rules, "s9", events).want(t, exitFailed, `no sale has the id "s9" in 8 records of `)
 	command(t, "", "why", rules, "s3", events).want(t, exitFailed, `no sale has the id "s3"`, "story.jsonl:7: a sale of this id was rejected: ")
 	command(t, "", "why", rules, "s1", "-").want(t, exitUsage, "standard input cannot be read twice")
-	command(t, "", "why", rules, "s1").want(t, exitUsage, "arguments are missing")
+	command(t, "", "why", rules).want(t, exitUsage, "arguments are missing")
+	command(t, "", "why", rules, "s1", events, "--brokers", "k:1").want(t, exitUsage, "--brokers: files are read, not topics")
+	command(t, "", "why", rules, "s1", "--table", "a=b.csv").want(t, exitUsage, "--table: tables of topics are read as the app reads them")
+	command(t, "", "why", rules, "s1", "--brokers", freeAddr(t)).want(t, exitFailed, "connect to")
 	command(t, "", "why", rules, "s1", events, "--rule", "other").want(t, exitUsage, "no such rule")
 	command(t, "", "why", rules, "s1", events, "--format", "xml").want(t, exitUsage, "use text or json")
 	command(t, "", "why", rules, "s1", events, "--limit", "0").want(t, exitUsage, "use at least 1")
 	command(t, "", "why", rules, "s1", events+".gone").want(t, exitFailed, "reading events: ")
+}
+
+// Of what Kafka holds it tells the same, where everything stands there, and how the rows were written; and what an app that is behind has
+// not counted yet.
+func TestWhyFromTopics(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t, broker.Config{})
+	createTopics(t, b.Addr(), sources...)
+	rules := file(t, "rules.yaml", shopRules)
+	why := func(id string, args ...string) result {
+		return command(t, "", append([]string{"why", rules, id, "--brokers", b.Addr()}, args...)...)
+	}
+	why("s1").want(t, exitFailed, "app shop has never run here")
+	app := startCommand(t, "run", rules, "--brokers", b.Addr())
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	tell := func(lines ...string) {
+		var messages []*sarama.ProducerMessage
+		for _, line := range lines {
+			stream, value, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(line, `{"`), "}"), `": `)
+			messages = append(messages, &sarama.ProducerMessage{Topic: "shop." + stream + "s", Key: sarama.StringEncoder("u1"), Value: sarama.StringEncoder(value), Timestamp: noon})
+		}
+		send(t, b.Addr(), messages...)
+	}
+	story := strings.Split(strings.TrimSpace(whyStory), "\n")
+	grown := func(topic string, n int) {
+		eventually(t, topic, func() bool { return len(consume(t, b.Addr(), topic)) >= n })
+	}
+	tell(story[0], story[1])
+	tell(story[2], story[5], story[6])
+	grown("shop.credit.deltas", 2)
+	tell(story[3])
+	eventually(t, "a3 has the credit", func() bool {
+		for _, m := range consume(t, b.Addr(), "shop.credit") {
+			if strings.Contains(string(m.Value), `"touch_id":"a3"`) {
+				return true
+			}
+		}
+		return false
+	})
+	n := 0
+	eventually(t, "the watermark has passed", func() bool {
+		n++
+		tell(strings.Replace(story[4], "a4", fmt.Sprint("late-", n), 1))
+		return len(consume(t, b.Addr(), "shop.late")) > 0
+	})
+	tell(story[7])
+	grown("shop.late", 2)
+
+	r := why("s1", "--format", "json")
+	r.want(t, exitOK)
+	var a answer
+	if err := json.Unmarshal([]byte(r.stdout), &a); err != nil {
+		t.Fatalf("%q: %v", r.stdout, err)
+	}
+	if a.Conversion.ID != "s1" || !strings.HasPrefix(a.Conversion.At, "shop.sales/") || a.Key["user"] != "u1" || len(a.Rows) != 1 || !strings.Contains(string(a.Rows[0]), `"touch_id":"a3"`) ||
+		len(a.Touches) < 3 || a.Touches[0].ID != "a3" || a.Touches[0].Verdict != "credited" || len(a.Late) == 0 || len(a.History) < 3 || len(a.Rejected) > 0 {
+		t.Errorf("it says %+v", a)
+	}
+	net := 0
+	for _, h := range a.History {
+		net += h.Deltas[0].Sign
+		if !strings.HasPrefix(h.At, "shop.credit.deltas/") || !strings.HasPrefix(h.Event, "written 20") {
+			t.Errorf("history %+v", h)
+		}
+	}
+	if net != 1 {
+		t.Errorf("the deltas add up to %d rows: %+v", net, a.History)
+	}
+	s2 := why("s2")
+	for _, part := range []string{"touches of the key: none", "near, in other keys:", `user is "u1", that of the conversion is "u2"`, "+1 last none", "rows:"} {
+		if !strings.Contains(s2.stdout, part) {
+			t.Errorf("of s2 it does not say %q:\n%s", part, s2.stdout)
+		}
+	}
+	if s4 := why("s4"); !strings.Contains(s4.stdout, "rows: none") || !strings.Contains(s4.stdout, "the conversion itself") {
+		t.Errorf("of s4 it says\n%s", s4.stdout)
+	}
+	why("s3").want(t, exitFailed, `no sale has the id "s3"`, "topics shop.sales", "shop.sales/", "a sale of this id was rejected: ")
+
+	app.stop().want(t, exitOK)
+	tell(strings.Replace(story[3], "a3", "a9", 1))
+	if s1 := why("s1"); !strings.Contains(s1.stdout, "in flight, not counted here:\n  ad a9") {
+		t.Errorf("of s1, when the app is behind, it says\n%s", s1.stdout)
+	}
 }
 
 // The README shows what it says of the README's story.
