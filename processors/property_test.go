@@ -49,9 +49,11 @@ var propertyRules = map[string]string{
     join: {i: e.p == i.p, v: v.p == e.p, c: c.x == i.x}
     classes: {A: {touch: [v, c], within: 9us, where: e.n > 0}, B: {touch: [i, v], within: 14us}}
     select: {n: touch.n}`,
-	"conditions": `
+	"conditions, with a name": `
     join: {i: e.p == i.p || i.n == 3}
-    classes: {A: {touch: i, within: 9us, where: i.n % 2 == 0}, B: {touch: i, within: 9us}}`,
+    let: {rest: i.n % 2, even: rest == 0}
+    classes: {A: {touch: i, within: 9us, where: even}, B: {touch: i, within: 9us}}
+    select: {rest: rest}`,
 	"mediamath": `
     preset: mediamath
     join: {i: e.p == i.p, c: c.x == i.x}

@@ -42,8 +42,12 @@ func (c *compiler) expression(s scalar, n *names, pick func(root ast.Node) ast.N
 	if pick != nil {
 		tree.Node = pick(tree.Node)
 	}
+	outside, ok := c.inline(s, &tree.Node, n.lets)
+	if !ok {
+		return nil
+	}
 	r := &rewriter{c: c, names: n, at: s}
-	e := &Expr{text: s.shown, norm: tree.Node.String(), secret: s.outside, purpose: n.purpose}
+	e := &Expr{text: s.shown, norm: tree.Node.String(), secret: s.outside || outside, purpose: n.purpose}
 	if pick != nil && !e.secret {
 		e.text = e.norm
 	}

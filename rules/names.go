@@ -28,6 +28,7 @@ type names struct {
 	bare    *streamInfo            // forEvent: the stream
 	streams map[string]*streamInfo // by name
 	touches []*streamInfo          // streams that `touch` stands for; empty: not to be read here
+	lets    []*let                 // of the rule
 }
 
 // ref is something that an event of a stream can hold: a declared field, or a column of the table row whose key it is.
@@ -92,6 +93,9 @@ func (n *names) readable() []string {
 	list := slices.Sorted(maps.Keys(n.streams))
 	if len(n.touches) > 0 {
 		list = append(list, touchName)
+	}
+	for _, l := range n.lets {
+		list = append(list, l.name)
 	}
 	return list
 }

@@ -121,11 +121,12 @@ type Rule struct {
 	Measure      []Column
 	Upserts      bool
 	Deltas       bool
-	Unattributed bool   // emit conversions without a candidate, as class "none"
-	Into         string // topic of upserts; deltas go to Into + ".deltas"
-	Instant      bool   // a touch at the conversion's instant is before it
-	Priority     *Expr  // int or decimal: the largest wins, whatever its time; nil: time alone decides
-	Require      *Expr  // condition on the winner; where it fails the conversion is unattributed; nil: none
+	Unattributed bool     // emit conversions without a candidate, as class "none"
+	Into         string   // topic of upserts; deltas go to Into + ".deltas"
+	Instant      bool     // a touch at the conversion's instant is before it
+	Priority     *Expr    // int or decimal: the largest wins, whatever its time; nil: time alone decides
+	Require      *Expr    // condition on the winner; where it fails the conversion is unattributed; nil: none
+	Unused       []string // names of `let` that nothing uses
 
 	shows  bool // a candidate's parent may be a candidate, too
 	single bool // all that the models need is one winner per conversion

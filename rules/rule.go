@@ -20,11 +20,12 @@ type ruleInfo struct {
 	classes    []*classInfo
 	lookback   int64
 	exclusive  bool // window_end: exclude
+	lets       []*let
 	sure       bool // classes and joins are without fault, so that what follows from them may be judged
 }
 
 // laterKeys is what an attribute rule will be able to say.
-var laterKeys = []string{"let", "count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
+var laterKeys = []string{"count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
 	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.
@@ -70,7 +71,7 @@ func (c *compiler) rules(v value) {
 func (c *compiler) rule(name string, v value) {
 	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
 	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "window_end", "instant",
-		"priority", "require", "model", "across", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
+		"priority", "require", "let", "model", "across", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
 	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
 		return
 	}
@@ -99,12 +100,20 @@ func (c *compiler) rule(name string, v value) {
 	} else if after, ok := got["click_after_conversion"]; ok && !hasPreset {
 		after.errorf("needs preset: mediamath; it is not supported yet without")
 	}
+	if lets, ok := got["let"]; ok {
+		r.readLets(lets)
+	}
 	r.finishClasses()
 	r.choice(got)
 	if key, ok := got["key"]; ok {
 		r.key(key)
 	}
 	r.output(got)
+	for _, l := range r.lets {
+		if !l.used {
+			r.rule.Unused = append(r.rule.Unused, l.name)
+		}
+	}
 	c.plan.Rules = append(c.plan.Rules, r.rule)
 	if k := c.keys[keyOf(r.rule)]; k != nil {
 		k.rules = append(k.rules, r)
@@ -242,7 +251,7 @@ func (r *ruleInfo) columns(v value, taken map[string]bool) (list []Column) {
 
 // pairNames is what an expression over pairs may read: the conversion, the given touch streams and their parents.
 func (r *ruleInfo) pairNames(p purpose, touches []*streamInfo) *names {
-	n := &names{purpose: p, streams: map[string]*streamInfo{}, touches: r.touches}
+	n := &names{purpose: p, streams: map[string]*streamInfo{}, touches: r.touches, lets: r.lets}
 	if !r.sure || r.conversion == nil {
 		n.streams = r.c.streams
 		return n

@@ -22,6 +22,9 @@ func loadPlan(path string) (*rules.Plan, error) {
 func warnings(plan *rules.Plan) []string {
 	var out []string
 	for _, r := range plan.Rules {
+		for _, name := range r.Unused {
+			out = append(out, fmt.Sprintf("rule %q: nothing uses let %s", r.Name, name))
+		}
 		if r.Deltas && plan.Settings.Delivery == "at_least_once" {
 			out = append(out, fmt.Sprintf("rule %q: deltas under at_least_once may be written twice after a crash; drop repeated delta_ids, or read the upserts", r.Name))
 		}
