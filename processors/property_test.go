@@ -139,6 +139,14 @@ var propertyRules = map[string]string{
     priority: touch.n
     require: touch.n != 2
     classes: {A: {touch: [c, i], within: 14us}}`,
+	"touches that expire by their own terms": `
+    window_end: exclude
+    join: {c: c.p == e.p}
+    model: [last, linear]
+    classes: {A: {touch: c, within: 12us, expires: 'c.t + duration(string(c.n * 3) + "us")'}, B: {touch: [i, v], within: 9us}}`,
+	"touches that expire with their parents": `
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 9us, expires: 'i.t + duration(string(c.n + i.n) + "us")'}, B: {touch: i, within: 9us, expires: e.t}}`,
 	"the first, with a condition on the last": `
     model: first
     require: touch.n < 3

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
 // classInfo is a class while it is compiled.
@@ -32,7 +34,7 @@ func (r *ruleInfo) declareClasses(v value) {
 			e.errorAt(positionOf(e.key), "%q cannot name a class", e.name)
 		}
 		info := &classInfo{class: &Class{Name: e.name, Within: max(r.lookback, 0), Anchor: -1}, at: e.value, ok: true}
-		info.got = e.section([]string{"touch", "within", "min", "anchor", "parent_within", "where"}, "let", "expires")
+		info.got = e.section([]string{"touch", "within", "min", "anchor", "parent_within", "expires", "where"}, "let")
 		if touch, ok := info.got["touch"]; ok {
 			r.declareTouches(info, touch)
 		} else if info.ok = false; e.node.Kind == yaml.MappingNode {
@@ -117,6 +119,9 @@ func (r *ruleInfo) finishClasses() {
 				r.c.note(info.class.Where, useKept)
 			}
 		}
+		if v, ok := info.got["expires"]; ok {
+			r.expires(info, v)
+		}
 		for _, earlier := range r.classes[:i] {
 			if r.sure && r.covers(earlier, info) {
 				info.at.errorf("no pair reaches it: class %s takes all that fit here", earlier.class.Name)
@@ -124,6 +129,23 @@ func (r *ruleInfo) finishClasses() {
 			}
 		}
 	}
+}
+
+// expires reads until when a touch counts by its own terms.
+func (r *ruleInfo) expires(info *classInfo, v value) {
+	text, ok := v.text()
+	if !ok {
+		return
+	}
+	x := r.c.expression(text, r.pairNames(forValue, info.touches), nil)
+	if x == nil {
+		return
+	}
+	if x.kind != codecs.Time {
+		text.errorf("a touch expires at a time, and this is %s: add a duration to one, as in click.ts + duration(\"168h\")", x.kind)
+	}
+	r.c.note(x, useKept)
+	info.class.Expires, info.class.Before = x, r.exclusive
 }
 
 func (r *ruleInfo) anchor(info *classInfo, v value) {
@@ -152,7 +174,9 @@ func (r *ruleInfo) parentWithin(info *classInfo, v value) {
 
 // covers tells whether every pair that fits class b fits class a.
 func (r *ruleInfo) covers(a, b *classInfo) bool {
-	if _, conditional := a.got["where"]; conditional || a.class.Min > b.class.Min || a.class.Within < b.class.Within ||
+	_, conditional := a.got["where"]
+	_, expires := a.got["expires"]
+	if conditional || expires || a.class.Min > b.class.Min || a.class.Within < b.class.Within ||
 		a.class.Parent > 0 && (b.class.Parent == 0 || a.class.Parent < b.class.Parent) {
 		return false
 	}

@@ -114,6 +114,9 @@ func (n *normal) rule(p *Plan, r *Rule) {
 		slices.Sort(touches)
 		n.line("touch", touches)
 		n.expr("where", c.Where)
+		if n.expr("expires", c.Expires); c.Expires != nil {
+			n.line("before", c.Before)
+		}
 		if c.Parent > 0 && !r.MediaMath {
 			n.line("parent_within", c.Parent)
 		}

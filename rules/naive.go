@@ -177,6 +177,12 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 			return 0, false
 		}
 	}
+	if c.Expires != nil {
+		v, err := c.Expires.Value(s, t)
+		if err != nil || !v.IsNull() && (at > v.Num || at == v.Num && c.Before) {
+			return 0, false
+		}
+	}
 	return anchor, true
 }
 

@@ -141,14 +141,17 @@ type Rule struct {
 // Class is one rank of candidates. A (conversion, touch) pair belongs to the first class that it fits.
 type Class struct {
 	Name   string
-	Min    int64  // lag from the anchor to the conversion, inclusive
-	Within int64  // inclusive; of window_end: exclude, a microsecond less than is written
-	Parent int64  // from the touch's parent to the conversion at most, likewise; 0: no such bound
-	Where  *Expr  // over conversion, touch and parent; nil: every pair
-	Touch  []int  // stream ranks, as written in `touch:`
-	Anchor int    // stream rank that lag is measured from, as written in `anchor:`; -1: the touch
-	After  bool   // the touch may come after the conversion (click_after_conversion: allow)
-	Vias   []*Via // one per touch stream
+	Min    int64 // lag from the anchor to the conversion, inclusive
+	Within int64 // inclusive; of window_end: exclude, a microsecond less than is written
+	Parent int64 // from the touch's parent to the conversion at most, likewise; 0: no such bound
+	Where  *Expr // over conversion, touch and parent; nil: every pair
+	// Expires is the time up to which the touch counts, by its own terms; a null sets no bound, and a nil Expires none for any touch.
+	Expires *Expr
+	Before  bool   // the conversion must come before that time (window_end: exclude), not at it
+	Touch   []int  // stream ranks, as written in `touch:`
+	Anchor  int    // stream rank that lag is measured from, as written in `anchor:`; -1: the touch
+	After   bool   // the touch may come after the conversion (click_after_conversion: allow)
+	Vias    []*Via // one per touch stream
 }
 
 // Via is one way for a touch stream to reach a conversion: directly, or by way of a parent (a click by way of the

@@ -25,7 +25,7 @@ type ruleInfo struct {
 }
 
 // laterKeys is what an attribute rule will be able to say.
-var laterKeys = []string{"count", "budget", "dedup", "retire", "cap", "expires", "refund_of",
+var laterKeys = []string{"count", "budget", "dedup", "retire", "cap", "refund_of",
 	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.

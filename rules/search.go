@@ -192,7 +192,23 @@ func (e *Evaluator) holds(v *Via, c *Candidate) bool {
 			return false
 		}
 	}
-	return c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)
+	return (c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)) && (c.Class.Expires == nil || e.lasts(c))
+}
+
+// lasts tells whether a touch has not expired by the time of the conversion.
+func (e *Evaluator) lasts(c *Candidate) bool {
+	v, err := c.Class.Expires.Value(e.scope, &c.Tuple)
+	if err != nil {
+		if e.err == nil {
+			e.err = fmt.Errorf("expires: %w", err)
+		}
+		return false
+	}
+	last := v.Num
+	if c.Class.Before {
+		last--
+	}
+	return v.IsNull() || c.Conversion.Time() <= last
 }
 
 func (e *Evaluator) test(x *Expr, t *Tuple) bool {

@@ -20,7 +20,7 @@ type Option struct {
 var (
 	streamOptions = []string{"where", "max_age", "max_skew", "lateness", "disorder"}
 	ruleOptions   = []string{"max_gap", "preset", "model", "across", "unattributed", "click_after_conversion", "window_end", "instant", "priority", "require", "let.", "join.", "classes.", "select.", "measure."}
-	classOptions  = []string{"within", "min", "anchor", "parent_within", "where"}
+	classOptions  = []string{"within", "min", "anchor", "parent_within", "expires", "where"}
 )
 
 // defaults are values that say what would be so anyway.

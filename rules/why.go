@@ -23,6 +23,7 @@ const (
 	ParentWindow    Verdict = "parent_window"    // its parent is longer ago than parent_within
 	JoinFalse       Verdict = "join_false"       // what a join says beyond equalities is false
 	Filtered        Verdict = "filtered"         // the class's where is false
+	Expired         Verdict = "expired"          // by its own terms, the class's expires
 )
 
 // The verdicts on a candidate, or on what would be one if there were no other.
@@ -38,7 +39,7 @@ const (
 )
 
 // verdictOrder has the verdicts on touches that are no candidates.
-var verdictOrder = []Verdict{AfterConversion, NoParent, JoinDiffers, ParentGap, TooSoon, OutsideWindow, ParentWindow, JoinFalse, Filtered}
+var verdictOrder = []Verdict{AfterConversion, NoParent, JoinDiffers, ParentGap, TooSoon, OutsideWindow, ParentWindow, JoinFalse, Filtered, Expired}
 
 // Finding is what becomes of one touch, and why.
 type Finding struct {
@@ -176,6 +177,15 @@ func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 	if c.Where != nil {
 		if holds, err := c.Where.Bool(w.scope, t); err != nil || !holds {
 			return Filtered, condition(c.Where, err)
+		}
+	}
+	if c.Expires != nil {
+		v, err := c.Expires.Value(w.scope, t)
+		switch {
+		case err != nil:
+			return Expired, condition(c.Expires, err)
+		case !v.IsNull() && (at > v.Num || at == v.Num && c.Before):
+			return Expired, fmt.Sprintf("it expired %s before the conversion, at %s", FormatDuration(at-v.Num), shownValue(v))
 		}
 	}
 	return candidate, ""

@@ -34,7 +34,7 @@ func TestOptionsHaveKnownAnswers(t *testing.T) {
 	t.Parallel()
 	r := command(t, "", "test", "testdata/options")
 	r.want(t, exitOK)
-	if !strings.Contains(r.stdout, "10 passed, 0 failed") {
+	if !strings.Contains(r.stdout, "12 passed, 0 failed") {
 		t.Error(r.stdout)
 	}
 }
