@@ -14,7 +14,7 @@ import (
 // touch is kept from it by something.
 func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 	kept := []rules.Verdict{rules.AfterConversion, rules.NoParent, rules.JoinDiffers, rules.ParentGap, rules.TooSoon, rules.OutsideWindow,
-		rules.ParentWindow, rules.JoinFalse, rules.Filtered}
+		rules.ParentWindow, rules.JoinFalse, rules.Filtered, rules.Expired}
 	seen := map[rules.Verdict]int{}
 	for rule := range propertyRules {
 		t.Run(rule, func(t *testing.T) {
