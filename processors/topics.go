@@ -56,6 +56,17 @@ type Topic struct {
 	Key  *rules.Key // of repartition and changelog topics
 }
 
+// Settings returns what the topic is created with; of sources and tables, which belong to somebody else, what it should have.
+func (t Topic) Settings() map[string]string { return t.Role.settings() }
+
+// Foreign tells whether the topic belongs to somebody else: it must exist.
+func (t Topic) Foreign() bool { return t.Role.foreign() }
+
+// String names the role.
+func (r TopicRole) String() string {
+	return [...]string{"source", "table", "repartition", "changelog", "upserts", "events"}[r]
+}
+
 // compacted tells whether a topic of the role must be compacted; the others must not be.
 func (r TopicRole) compacted() bool {
 	return r == RoleDimension || r == RoleChangelog || r == RoleUpserts

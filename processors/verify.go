@@ -116,6 +116,6 @@ func (v *verifier) judge(ctx context.Context, s *topicsSnapshot) (err error) {
 
 // partsOf returns among how many files records are divided, so that each fits into some ten megabytes.
 func partsOf(records int64) int {
-	const each, most = 50_000, 512
+	const each, most = 50_000, 256 // files of both kinds are open at once
 	return int(min(max(records/each, 1), most))
 }

@@ -81,6 +81,22 @@ type Stamp struct {
 	Key    int // slot, or codecs.SlotID
 }
 
+// SlotName names a slot of a stream as expressions do: stream.field, or table[stream.field].column.
+func (p *Plan) SlotName(stream, slot int) string {
+	s := p.Streams[stream]
+	switch slot {
+	case codecs.SlotID:
+		return s.Name + "." + s.Declared[s.ID].Name
+	case codecs.SlotTime:
+		return s.Name + "." + s.Declared[s.Time].Name
+	}
+	if stamp := s.Slots[slot].Stamp; stamp != nil {
+		t := p.Tables[stamp.Table]
+		return t.Name + "[" + p.SlotName(stream, stamp.Key) + "]." + t.Columns[stamp.Column].Name
+	}
+	return s.Name + "." + s.Declared[s.Slots[slot].Field].Name
+}
+
 // Table is a dimension table. Exactly one of File and Topic is set.
 type Table struct {
 	Name    string

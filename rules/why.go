@@ -139,7 +139,7 @@ func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 	for _, s := range sides {
 		for _, p := range s.pairs {
 			if a, b := s.a.Value(p.A), s.b.Value(p.B); a.IsNull() || a != b {
-				return JoinDiffers, fmt.Sprintf("%s is %s, %s is %s", w.field(s.a, p.A), shownValue(a), w.field(s.b, p.B), shownValue(b))
+				return JoinDiffers, fmt.Sprintf("%s is %s, %s is %s", w.plan.SlotName(s.a.Stream(), p.A), shownValue(a), w.plan.SlotName(s.b.Stream(), p.B), shownValue(b))
 			}
 		}
 	}
@@ -274,22 +274,6 @@ func Near(r *Rule, conv, touch codecs.Row, convKey, touchKey []codecs.Value) (de
 // name is a row as people know it.
 func (w *explainer) name(row codecs.Row) string {
 	return fmt.Sprintf("%s %s", w.plan.Streams[row.Stream()].Name, codecs.AppendText(nil, row.IDValue()))
-}
-
-// field names a slot of a row.
-func (w *explainer) field(row codecs.Row, slot int) string {
-	s := w.plan.Streams[row.Stream()]
-	switch slot {
-	case codecs.SlotID:
-		return s.Name + "." + s.Declared[s.ID].Name
-	case codecs.SlotTime:
-		return s.Name + "." + s.Declared[s.Time].Name
-	}
-	if stamp := s.Slots[slot].Stamp; stamp != nil {
-		t := w.plan.Tables[stamp.Table]
-		return fmt.Sprintf("%s[%s].%s", t.Name, w.field(row, stamp.Key), t.Columns[stamp.Column].Name)
-	}
-	return s.Name + "." + s.Declared[s.Slots[slot].Field].Name
 }
 
 // behind says how much later something is.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -224,8 +223,5 @@ func replaceFile(path string, write writeVerification, v *processors.Verificatio
 }
 
 func verifyJSON(w io.Writer, v *processors.Verification) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	return writeIndented(w, v)
 }
