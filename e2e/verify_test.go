@@ -328,6 +328,9 @@ func TestVerifyFindsFaults(t *testing.T) {
 		upserts := r.upsertTexts(rule)
 		ids := map[string][]string{} // by class
 		for key, text := range upserts {
+			if strings.HasSuffix(key, "|astray") {
+				continue
+			}
 			ids[decode[map[string]any](t, []byte(text))["class"].(string)] = append(ids[decode[map[string]any](t, []byte(text))["class"].(string)], key)
 		}
 		delta := func(key string, sign int) record {
@@ -478,6 +481,29 @@ func TestVerifySaysWhatItCannot(t *testing.T) {
 		}
 		inside := func(at int64) bool { return at >= got.From.UnixMicro() }
 		wantVerified(t, got.Rules[0], len(conversionsOf(t, plan, inputs, inside)), nil)
+
+		deltas := processors.DeltasTopic(plan.Rules[0])
+		last := map[int32]int64{}
+		for _, m := range r.read(deltas) {
+			last[m.Partition] = m.Offset
+		}
+		if err := r.admin.DeleteRecords(deltas, last); err != nil {
+			t.Fatal(err)
+		}
+		gone := r.verify(binary, file, 0).Rules[0]
+		if gone.Conversions == 0 || gone.Conversions > partitions || gone.Equal != gone.Conversions || gone.RowsGone+gone.Conversions != got.Rules[0].Conversions {
+			t.Errorf("with the last deltas alone %d conversions are judged, %d equal, of %d rows may be gone, %v", gone.Conversions, gone.Equal, gone.RowsGone, gone.Different)
+		}
+		credit := 0
+		for _, total := range gone.Totals {
+			n, err := strconv.Atoi(total.Batch["credit"])
+			if credit += n; err != nil || total.Batch["credit"] != total.Stream["credit"] {
+				t.Errorf("what is judged adds up to %+v", total)
+			}
+		}
+		if int64(credit) > gone.Conversions {
+			t.Errorf("%d conversions have a credit of %d", gone.Conversions, credit)
+		}
 
 		late := from.Add(20 * time.Hour).Format(time.RFC3339)
 		command(t, binary, "verify", file, "--brokers", addrs[0], "--to", late).want(t, 1, "nothing can be verified", "conversions before", "choose a later interval")

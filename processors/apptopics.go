@@ -29,7 +29,9 @@ type appTopics struct {
 	streams func(int) bool   // which streams are read, by rank; nil: all
 	counts  map[string]int32 // partitions by topic
 	low     int64            // conversions before it need what the topics have lost
-	gap     string           // what is lost; "": nothing
+	// rowsFrom is from when on no conversion's rows are gone from the outputs.
+	rowsFrom int64
+	gap      string // what is lost; "": nothing
 	// remembered is from when on it is known which records were late or rejected: those topics may have lost their beginnings.
 	remembered int64
 
@@ -52,7 +54,7 @@ type appTopics struct {
 // openAppTopics connects, and checks that the topics are there. Who asks closes it.
 func openAppTopics(ctx context.Context, plan *rules.Plan, cfg Config, from time.Time) (a *appTopics, err error) {
 	a = &appTopics{
-		plan: plan, cfg: cfg.withDefaults(func() *Stats { return NewStats(plan) }), from: from, low: math.MinInt64, remembered: math.MinInt64,
+		plan: plan, cfg: cfg.withDefaults(func() *Stats { return NewStats(plan) }), from: from, low: math.MinInt64, rowsFrom: math.MinInt64, remembered: math.MinInt64,
 		late: places{}, refused: places{}, overflown: map[string]bool{},
 	}
 	for range plan.Keys {
@@ -219,7 +221,9 @@ func (a *appTopics) outputSpans(ctx context.Context, s *topicsSnapshot) error {
 				if err != nil {
 					return err
 				}
-				a.bound(lost, topic, n, skew)
+				if lost != nil {
+					a.rowsFrom = max(a.rowsFrom, lost.until+skew)
+				}
 				s.rows = append(s.rows, topicSpan{topic: topic, partition: n, from: from, end: end, complete: true,
 					reader: func() func(*committedRecord) error { return a.written(i, topic, n) }})
 			}

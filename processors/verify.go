@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,8 +58,8 @@ func Verify(ctx context.Context, plan *rules.Plan, cfg Config, o VerifyOptions) 
 	if v.low < v.high {
 		err = v.judge(ctx, snapshot)
 	}
-	if err == nil && a.gap != "" && v.result.Judged() == 0 {
-		err = fmt.Errorf("%w: %s", ErrNothingToVerify, a.gap)
+	if why := cmp.Or(a.gap, v.result.allGone()); err == nil && why != "" && v.result.Judged() == 0 {
+		err = fmt.Errorf("%w: %s", ErrNothingToVerify, why)
 	}
 	if err != nil {
 		return nil, err

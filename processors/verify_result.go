@@ -2,6 +2,7 @@ package processors
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"math/big"
@@ -48,6 +49,7 @@ type VerifiedRule struct {
 	Conversions int64            `json:"conversions"` // that were judged
 	Equal       int64            `json:"equal"`
 	InFlight    int64            `json:"in_flight"` // that were not judged, because the app has not committed all of their key
+	RowsGone    int64            `json:"rows_gone"` // that were not judged, because they differ and some of their rows may be gone from the outputs
 	Different   map[Cause]int64  `json:"different"` // by cause
 	Totals      []VerifiedTotal  `json:"totals"`
 	Minutes     []VerifiedMinute `json:"minutes"`
@@ -355,6 +357,25 @@ func (v *Verification) notJudged(rule int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.Rules[rule].InFlight++
+}
+
+// rowsGone counts a conversion whose rows may be gone.
+func (v *Verification) rowsGone(rule int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.Rules[rule].RowsGone++
+}
+
+// allGone says that rows of conversions may be gone; "" where none are.
+func (v *Verification) allGone() string {
+	n := int64(0)
+	for i := range v.Rules {
+		n += v.Rules[i].RowsGone
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("some rows of %d conversions may be gone from the output topics", n)
 }
 
 // settle counts a conversion, and keeps the first examples of each cause.

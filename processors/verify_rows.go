@@ -157,6 +157,10 @@ func (c *comparison) settle(of *claims) error {
 		return nil
 	}
 	cause, fromBatch := v.cause(rule, of)
+	if !fromBatch && of.time < v.rowsFrom {
+		v.result.rowsGone(of.rule)
+		return c.leaveOut(rule, of)
+	}
 	if !fromBatch {
 		if err := c.adjust(rule, of); err != nil {
 			return err
@@ -203,10 +207,20 @@ func (v *verifier) cause(rule *rules.Rule, of *claims) (cause Cause, fromBatch b
 
 // adjust adds what the stream says of a conversion, less what the batch over accepted events does, to the totals.
 func (c *comparison) adjust(rule *rules.Rule, of *claims) error {
+	return errors.Join(c.add(rule, of, of.rows, -1, false), c.add(rule, of, of.current(rule), 1, false))
+}
+
+// leaveOut takes a conversion out of the totals.
+func (c *comparison) leaveOut(rule *rules.Rule, of *claims) error {
+	return errors.Join(c.add(rule, of, of.rows, -1, false), c.add(rule, of, of.all, -1, true))
+}
+
+// add adds rows to the totals a number of times, to the side of the batch or of the stream.
+func (c *comparison) add(rule *rules.Rule, of *claims, rows [][]byte, times int64, batch bool) error {
 	if c.totals[of.rule] == nil {
 		c.totals[of.rule] = verifyTotals{}
 	}
-	add := func(said []byte, times int64) error {
+	for _, said := range rows {
 		var row map[string]json.RawMessage
 		if err := json.Unmarshal(said, &row); err != nil {
 			return err
@@ -215,7 +229,11 @@ func (c *comparison) adjust(rule *rules.Rule, of *claims) error {
 			_ = json.Unmarshal(row[name], &s) // what is no text has no total
 			return s
 		}
-		to := c.totals[of.rule].at(text("model"), text("class")).stream
+		total := c.totals[of.rule].at(text("model"), text("class"))
+		to := total.stream
+		if batch {
+			to = total.batch
+		}
 		for _, name := range append([]string{totalCredit}, columnNames(rule.Measure)...) {
 			v, err := codecs.ParseDecimal(string(row[name]))
 			if err != nil {
@@ -225,17 +243,6 @@ func (c *comparison) adjust(rule *rules.Rule, of *claims) error {
 				v = codecs.DecimalValue(v.Num, creditScale)
 			}
 			addTo(to, name, v, times)
-		}
-		return nil
-	}
-	for _, said := range of.rows {
-		if err := add(said, -1); err != nil {
-			return err
-		}
-	}
-	for _, said := range of.current(rule) {
-		if err := add(said, 1); err != nil {
-			return err
 		}
 	}
 	return nil

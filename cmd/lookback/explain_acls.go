@@ -33,12 +33,17 @@ func rightsOf(p *rules.Plan) (list []right) {
 			topic(t.Name, t.Role.String(), "Read", "Write", "Create", "Delete", "DescribeConfigs") // Delete: of records that are of no use any more
 		default:
 			topic(t.Name, "written", "Write", "Create", "DescribeConfigs")
-			others = append(others, right{"topic", t.Name, "literal", []string{"Read"}, "verify and why"})
+			others = append(others,
+				right{"topic", t.Name, "literal", []string{"Read"}, "verify and why"},
+				right{"topic", t.Name, "literal", []string{"Delete"}, "reset --outputs"})
 		}
 	}
 	list = append(list, right{"group", p.App + ".", "prefixed", []string{"Read"}, "consumer groups"})
 	if p.Settings.Delivery == rules.ExactlyOnce {
 		list = append(list, right{"transactional-id", p.App + ".", "prefixed", []string{"Write", "Describe"}, "transactions"})
+	}
+	for _, r := range p.Rules {
+		others = append(others, right{"topic", r.Into, "prefixed", []string{"Write", "Create", "DescribeConfigs"}, "run --from --into-suffix"})
 	}
 	list = append(list, others...)
 	return append(list,

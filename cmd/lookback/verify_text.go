@@ -114,6 +114,9 @@ func verifiedRuleText(t io.Writer, r *processors.VerifiedRule) {
 	if r.InFlight > 0 {
 		fmt.Fprintf(t, "; %s in flight", grouped(r.InFlight))
 	}
+	if r.RowsGone > 0 {
+		fmt.Fprintf(t, "; %s not judged, because their rows may be gone from the output topics", grouped(r.RowsGone))
+	}
 	fmt.Fprintln(t)
 	for _, cause := range processors.VerifyCauses() {
 		if n := r.Different[cause]; n > 0 {
