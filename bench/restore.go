@@ -19,18 +19,11 @@ import (
 // folder restore it, into memory and onto disk in turn. A CPU profile of the last restore onto disk is written to b.profile, if
 // that is given.
 func benchRestore(ctx context.Context, b *bench, c *cluster) (err error) {
-	const data = "restore"
-	if err := c.preload(data, b.kafkaEvents); err != nil {
-		return err
-	}
-	j, err := newJob(c.dir, exactlyOnce, data, 1)
+	j, err := c.worked(ctx, b, "restore")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.remove(j)) }()
-	if err := c.fillChangelog(ctx, j); err != nil {
-		return err
-	}
 	records, err := c.count(ctx, processors.ChangelogTopic(j.app, j.plan.Keys[0]))
 	if err != nil {
 		return err
@@ -60,6 +53,21 @@ func benchRestore(ctx context.Context, b *bench, c *cluster) (err error) {
 			per(func(c restoreCost) float64 { return c.wall }), median(each(costs[store], func(c restoreCost) float64 { return c.peak }))/1e6)
 	}
 	return nil
+}
+
+// worked returns a job that has worked off topics of its own. Who asks removes it.
+func (c *cluster) worked(ctx context.Context, b *bench, data string) (*job, error) {
+	if err := c.preload(data, b.kafkaEvents); err != nil {
+		return nil, err
+	}
+	j, err := newJob(c.dir, exactlyOnce, data, 1)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.fillChangelog(ctx, j); err != nil {
+		return nil, errors.Join(err, c.remove(j))
+	}
+	return j, nil
 }
 
 // restoreCost is what one start has cost.

@@ -14,18 +14,11 @@ import (
 // benchVerify measures what an event costs a verification of all that a job has worked off. What it finds is looked at, too: one that is
 // fast and finds differences, or judges nothing, is worth nothing.
 func benchVerify(ctx context.Context, b *bench, c *cluster) (err error) {
-	const data = "verify"
-	if err := c.preload(data, b.kafkaEvents); err != nil {
-		return err
-	}
-	j, err := newJob(c.dir, exactlyOnce, data, 1)
+	j, err := c.worked(ctx, b, "verify")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.remove(j)) }()
-	if err := c.fillChangelog(ctx, j); err != nil {
-		return err
-	}
 	var costs []verifyCost
 	for range b.count {
 		cost, err := c.verify(ctx, j)

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-2058fbc3/lookback/internal/gen"
 	"github.com/seed-2058fbc3/lookback/internal/kafkatest"
 	"github.com/seed-2058fbc3/lookback/processors"
+	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 // With a lateness below the disorder some events are late. Each of them goes out as it came, once, and the net of the
@@ -25,27 +26,14 @@ func TestLateEventsAreLeftOutOnce(t *testing.T) {
 				const lateness = 10 * time.Minute
 				r, app := newRig(t, addrs), appName()
 				src := adOptions{app: app, topics: app, direct: direct, lateness: "10m"}.source()
-				// One key alone, so that an event is late or not.
-				plan := r.compile(src[:strings.Index(src, "  - name: original")])
+				plan := r.compile(oneKey(src))
 				prompt, delayed := split(generate(t, adStream(seedOf(t), 6000), app), func(in *input) bool { return in.kind != gen.Delayed })
 				latest := latestTime(prompt)
 				r.createAdTopics(app)
 				i := r.startReady(plan, app)
 				r.feed(prompt)
 
-				// The watermark follows. When an event that lies behind it is late, those that were held back are late too.
-				var probes []input
-				late := int64(0)
-				for n := 0; late == 0; n++ {
-					probe := []input{lateProbe(app, n, latest-2*time.Hour.Microseconds())}
-					r.feed(probe)
-					r.settle(plan)
-					probes = append(probes, probe...)
-					var err error
-					if late, err = r.size(processors.LateTopic(app)); err != nil {
-						t.Fatal(err)
-					}
-				}
+				probes := r.awaitLate(plan, app, latest-2*time.Hour.Microseconds())
 				r.feed(delayed)
 				r.settle(plan)
 				i.stop()
@@ -64,6 +52,26 @@ func TestLateEventsAreLeftOutOnce(t *testing.T) {
 			})
 		}
 	})
+}
+
+// oneKey leaves out the second rule of adRules: with one key alone an event is late or not.
+func oneKey(src string) string { return src[:strings.Index(src, "  - name: original")] }
+
+// awaitLate sends events of a time until one of them is late, which others of that time are then, too: the watermark follows what was
+// fed before. It returns what it has sent.
+func (r *rig) awaitLate(plan *rules.Plan, app string, at int64) (probes []input) {
+	r.t.Helper()
+	for late := int64(0); late == 0; {
+		probe := []input{lateProbe(app, len(probes), at)}
+		r.feed(probe)
+		r.settle(plan)
+		probes = append(probes, probe...)
+		var err error
+		if late, err = r.size(processors.LateTopic(app)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return probes
 }
 
 // split divides inputs, in their order, by a condition.

@@ -76,13 +76,11 @@ func openAppTopics(ctx context.Context, plan *rules.Plan, cfg Config, from time.
 func (a *appTopics) close() { a.m.close() }
 
 func (a *appTopics) prepare(ctx context.Context) error {
-	if _, err := inspect(a.plan, a.m.admin); err != nil {
+	checked, err := inspect(a.plan, a.m.admin)
+	if err != nil {
 		return err
 	}
-	var err error
-	if a.counts, err = countPartitions(a.m.admin, Topics(a.plan)); err != nil {
-		return err
-	}
+	a.counts = checked.counts
 	for _, t := range ownTopics(a.plan) {
 		if _, exists := a.counts[t.Name]; !exists {
 			return fmt.Errorf("topic %s does not exist: app %s has never run here", t.Name, a.plan.App)
@@ -136,8 +134,7 @@ func (a *appTopics) snapshot(ctx context.Context) (*topicsSnapshot, error) {
 		}
 	}
 	s := &topicsSnapshot{}
-	var err error
-	if err = a.outputSpans(ctx, s); err != nil {
+	if err := a.outputSpans(ctx, s); err != nil {
 		return nil, err
 	}
 	for rank, stream := range a.plan.Streams {
@@ -270,42 +267,31 @@ func (a *appTopics) bound(lost *loss, topic string, n int32, before int64) {
 // bounds returns what is to be read of a partition where records of before ahead of the first conversion matter, and what of that is lost;
 // nil: nothing.
 func (a *appTopics) bounds(ctx context.Context, topic string, n int32, before int64) (from, end int64, lost *loss, err error) {
-	oldest, newest, err := a.m.bounds(ctx, topic, n)
+	oldest, end, err := a.m.bounds(ctx, topic, n)
 	if err != nil {
 		return 0, 0, nil, err
 	}
 	from = oldest
 	if !a.from.IsZero() {
-		at := a.from.UnixMicro() - before
-		if from, err = a.m.offsetAt(ctx, topic, n, max(time.UnixMicro(at).UnixMilli(), 0)); err != nil {
+		if from, err = a.m.firstSince(ctx, topic, n, time.UnixMicro(a.from.UnixMicro()-before), end); err != nil {
 			return 0, 0, nil, err
-		}
-		if from < 0 {
-			from = newest
 		}
 		from = max(from, oldest)
 	}
 	if oldest > 0 && from == oldest {
-		lost, err = a.lost(ctx, topic, n, oldest, newest)
+		lost, err = a.lost(ctx, topic, n, oldest, end)
 	}
-	return from, newest, lost, err
+	return from, end, lost, err
 }
 
 // lost tells what is missing of a partition that has lost its beginning.
 func (a *appTopics) lost(ctx context.Context, topic string, n int32, oldest, newest int64) (*loss, error) {
-	found, at := false, int64(0)
-	err := a.m.retry(ctx, func() error {
-		_, err := visitCommitted(a.m.client, topic, n, oldest, newest, func(r *committedRecord) bool {
-			found, at = true, r.Timestamp.UnixMicro()
-			return false
-		})
-		return err
-	})
+	first, found, err := a.m.firstTimestamp(ctx, topic, n, oldest, newest)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("read %s/%d: %w", topic, n, err)
+		return nil, err
 	case found:
-		return &loss{at, false, "begins with a record of " + stamp(at)}, nil
+		return &loss{first.UnixMicro(), false, "begins with a record of " + stamp(first.UnixMicro())}, nil
 	}
 	// All that was there is gone. What came within the retention would not be.
 	now := time.Now()

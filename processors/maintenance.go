@@ -222,6 +222,30 @@ func (m *maintenance) offsetAt(ctx context.Context, topic string, partition int3
 	return offset, nil
 }
 
+// firstSince returns the first offset of a partition whose record has a timestamp of at or later; end where there is none.
+func (m *maintenance) firstSince(ctx context.Context, topic string, partition int32, at time.Time, end int64) (int64, error) {
+	offset, err := m.offsetAt(ctx, topic, partition, max(at.UnixMilli(), 0))
+	if offset < 0 {
+		offset = end
+	}
+	return offset, err
+}
+
+// firstTimestamp returns the timestamp of the first committed record of a partition in [from, end), if there is one.
+func (m *maintenance) firstTimestamp(ctx context.Context, topic string, partition int32, from, end int64) (at time.Time, found bool, err error) {
+	err = m.retry(ctx, func() error {
+		_, err := visitCommitted(m.client, topic, partition, from, end, func(r *committedRecord) bool {
+			at, found = r.Timestamp, true
+			return false
+		})
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("read %s/%d: %w", topic, partition, err)
+	}
+	return at, found, err
+}
+
 // sourceStages returns the groups of a plan that read the sources, and what they read there.
 func sourceStages(plan *rules.Plan) []Stage {
 	sources := map[string]bool{}

@@ -111,13 +111,11 @@ func (p *reprocessing) rename() error {
 // offsets come last: before they are there nothing is read.
 func (p *reprocessing) begin(ctx context.Context) error {
 	plan := p.plan
-	if _, err := inspect(plan, p.m.admin); err != nil {
-		return err
-	}
-	counts, err := countPartitions(p.m.admin, Topics(plan))
+	checked, err := inspect(plan, p.m.admin)
 	if err != nil {
 		return err
 	}
+	counts := checked.counts
 	begun, err := p.hasBegun(ctx, counts)
 	if err != nil || begun {
 		return err
@@ -243,12 +241,7 @@ func (p *reprocessing) starts(ctx context.Context, counts map[string]int32) (map
 	all := map[string]map[int32]int64{}
 	var missing []string
 	for rank, stream := range p.plan.Streams {
-		use := int64(-1)
-		for _, k := range p.plan.Keys {
-			if slices.Contains(k.Streams, rank) {
-				use = max(use, k.Retention[rank])
-			}
-		}
+		use := reachOf(p.plan, rank)
 		if use < 0 {
 			continue
 		}
@@ -283,25 +276,19 @@ func (p *reprocessing) start(ctx context.Context, topic string, n int32, at time
 	if err != nil {
 		return 0, "", err
 	}
-	if offset, err = p.m.offsetAt(ctx, topic, n, max(at.UnixMilli(), 0)); err != nil {
+	if offset, err = p.m.firstSince(ctx, topic, n, at, newest); err != nil {
 		return 0, "", err
-	}
-	if offset < 0 {
-		offset = newest
 	}
 	if oldest == 0 || offset > oldest {
 		return offset, "", nil
 	}
 	gap = "has no records any more"
-	err = p.m.retry(ctx, func() error {
-		_, err := visitCommitted(p.m.client, topic, n, oldest, newest, func(r *committedRecord) bool {
-			gap = "begins with a record of " + r.Timestamp.UTC().Format(time.RFC3339)
-			return false
-		})
-		return err
-	})
+	first, found, err := p.m.firstTimestamp(ctx, topic, n, oldest, newest)
 	if err != nil {
-		return 0, "", fmt.Errorf("read %s/%d: %w", topic, n, err)
+		return 0, "", err
+	}
+	if found {
+		gap = "begins with a record of " + first.UTC().Format(time.RFC3339)
 	}
 	return offset, gap, nil
 }

@@ -2,13 +2,20 @@ package processors
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"os"
+	"slices"
 	"sync"
 )
+
+// spillSeed is that of the hashes by which entries are divided and grouped.
+var spillSeed = maphash.MakeSeed()
 
 // spill divides entries among files by their hashes, so that what belongs together can be looked at a file at a time though all of it
 // does not fit into memory. Adding is safe for concurrent use.
@@ -24,6 +31,8 @@ type spillPart struct {
 	bytes int64
 	entry []byte
 }
+
+var errSpill = errors.New("read a temporary file: it is not what was written")
 
 // spillBuffer is how much of a part is written at a time.
 const spillBuffer = 16 << 10
@@ -76,12 +85,43 @@ func (s *spill) take(i int) (entries [][]byte, err error) {
 	for len(all) > 0 {
 		length, n := binary.Uvarint(all)
 		if n <= 0 || length > uint64(len(all)-n) {
-			return nil, errors.New("read a temporary file: it is not what was written")
+			return nil, errSpill
 		}
 		entries = append(entries, all[n:n+int(length):n+int(length)])
 		all = all[n+int(length):]
 	}
 	return entries, nil
+}
+
+// eachGroup calls visit with the indexes of the entries of each group, in their order. Groups come in no order. They are sorted by their
+// hashes, which is faster than by themselves.
+func eachGroup(n int, group func(i int) []byte, visit func(members []int) error) error {
+	type member struct {
+		hash uint64
+		at   int
+	}
+	order := make([]member, n)
+	for i := range order {
+		order[i] = member{maphash.Bytes(spillSeed, group(i)), i}
+	}
+	slices.SortFunc(order, func(a, b member) int {
+		if c := cmp.Compare(a.hash, b.hash); c != 0 {
+			return c
+		}
+		return cmp.Or(bytes.Compare(group(a.at), group(b.at)), cmp.Compare(a.at, b.at))
+	})
+	var members []int
+	for i, m := range order {
+		members = append(members, m.at)
+		if i+1 < n && bytes.Equal(group(order[i+1].at), group(m.at)) {
+			continue
+		}
+		if err := visit(members); err != nil {
+			return err
+		}
+		members = members[:0]
+	}
+	return nil
 }
 
 func (p *spillPart) close() {

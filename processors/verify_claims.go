@@ -109,42 +109,32 @@ func (c *claims) upsert(u lastUpsert) {
 
 // says tells whether the stream says these rows of the conversion, in both of the forms that the rule writes.
 func (c *claims) says(rule *rules.Rule, rows [][]byte) bool {
-	if rule.Deltas {
-		var net [][]byte
-		for _, d := range c.deltas {
-			if d.sum < 0 || d.sum > 1 && len(rows) < 2 {
-				return false
-			}
-			for range d.sum {
-				net = append(net, d.said)
-			}
-		}
-		if !sameTexts(net, rows) {
-			return false
-		}
+	if rule.Deltas && (slices.ContainsFunc(c.deltas, func(d sumOfDeltas) bool { return d.sum < 0 }) || !sameTexts(c.net(), rows)) {
+		return false
 	}
-	if !rule.Upserts {
-		return true
-	}
-	var last [][]byte
-	for _, u := range c.upserts {
-		if !u.deleted {
-			last = append(last, u.said)
-		}
-	}
-	return sameTexts(last, rows)
+	return !rule.Upserts || sameTexts(c.last(), rows)
 }
 
 // current returns what the stream says of the conversion: the net of its deltas where the rule writes any, else the last rows.
-func (c *claims) current(rule *rules.Rule) (rows [][]byte) {
+func (c *claims) current(rule *rules.Rule) [][]byte {
 	if rule.Deltas {
-		for _, d := range c.deltas {
-			for range d.sum {
-				rows = append(rows, d.said)
-			}
-		}
-		return rows
+		return c.net()
 	}
+	return c.last()
+}
+
+// net returns the rows that deltas add up to, each as often as it counts.
+func (c *claims) net() (rows [][]byte) {
+	for _, d := range c.deltas {
+		for range d.sum {
+			rows = append(rows, d.said)
+		}
+	}
+	return rows
+}
+
+// last returns the last rows that are not deleted.
+func (c *claims) last() (rows [][]byte) {
 	for _, u := range c.upserts {
 		if !u.deleted {
 			rows = append(rows, u.said)
@@ -154,20 +144,21 @@ func (c *claims) current(rule *rules.Rule) (rows [][]byte) {
 }
 
 // difference writes down what was found.
-func (c *claims) difference(rule *rules.Rule, cause Cause) Difference {
-	d := Difference{Cause: cause, Conversion: c.id, EventTime: time.UnixMicro(c.time).UTC().Format(time.RFC3339Nano), Batch: []string{}, Deltas: []string{}, Upserts: []string{}}
-	for _, said := range c.all {
-		d.Batch = append(d.Batch, string(said))
-	}
+func (c *claims) difference(cause Cause) Difference {
+	d := Difference{Cause: cause, Conversion: c.id, EventTime: time.UnixMicro(c.time).UTC().Format(time.RFC3339Nano), Deltas: []string{}}
 	for _, delta := range c.deltas {
 		if delta.sum != 0 {
 			d.Deltas = append(d.Deltas, fmt.Sprintf("%+d of %s", delta.sum, delta.said))
 		}
 	}
-	for _, u := range c.upserts {
-		if !u.deleted {
-			d.Upserts = append(d.Upserts, string(u.said))
-		}
-	}
+	d.Batch, d.Upserts = asStrings(c.all), asStrings(c.last())
 	return d
+}
+
+func asStrings(texts [][]byte) []string {
+	list := make([]string, len(texts))
+	for i, text := range texts {
+		list[i] = string(text)
+	}
+	return list
 }

@@ -2,7 +2,6 @@ package processors
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
@@ -11,8 +10,6 @@ import (
 	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
-
-var spillSeed = maphash.MakeSeed()
 
 // takeEvent puts an event to the others of its key.
 //
@@ -60,40 +57,26 @@ func decodeEvent(entry []byte) (e verifiedEvent, err error) {
 // recount counts the keys of one file.
 func (v *verifier) recount(entries [][]byte) error {
 	decoded := make([]verifiedEvent, len(entries))
-	order := make([]hashed, len(entries))
 	for i, entry := range entries {
 		var err error
 		if decoded[i], err = decodeEvent(entry); err != nil {
 			return err
 		}
-		order[i] = hashed{maphash.Bytes(spillSeed, decoded[i].group), int32(i)}
 	}
-	slices.SortFunc(order, func(a, b hashed) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(decoded[a.at].group, decoded[b.at].group), cmp.Compare(a.at, b.at))
-	})
+	c := recounter{v: v, eval: rules.NewEvaluator(v.plan), most: maxCombinations, totals: newTotals(v.plan)}
 	var events []verifiedEvent
-	c := recounter{v: v, eval: rules.NewEvaluator(v.plan), most: maxCombinations, totals: make([]verifyTotals, len(v.plan.Rules))}
-	for i := range c.totals {
-		c.totals[i] = verifyTotals{}
-	}
-	for i, o := range order {
-		events = append(events, decoded[o.at])
-		if i+1 < len(order) && bytes.Equal(decoded[order[i+1].at].group, decoded[o.at].group) {
-			continue
-		}
-		if err := c.count(events); err != nil {
-			return err
-		}
+	err := eachGroup(len(decoded), func(i int) []byte { return decoded[i].group }, func(members []int) error {
 		events = events[:0]
+		for _, i := range members {
+			events = append(events, decoded[i])
+		}
+		return c.count(events)
+	})
+	if err != nil {
+		return err
 	}
-	c.report()
+	v.result.add(c.totals, c.large)
 	return nil
-}
-
-// hashed is an entry by the hash of what it belongs to, by which entries are sorted faster than by that itself.
-type hashed struct {
-	hash uint64
-	at   int32
 }
 
 // recounter counts keys, one after the other.
@@ -247,16 +230,6 @@ func (c *recounter) total(rule int, credit *codecs.Credit, at int64, late, diffe
 	}
 	if !late {
 		addCredit(t.stream, credit)
-	}
-}
-
-// report hands over what was added up.
-func (c *recounter) report() {
-	c.v.result.mu.Lock()
-	defer c.v.result.mu.Unlock()
-	c.v.result.LargeKeys += c.large
-	for i, t := range c.totals {
-		c.v.result.totals[i].merge(t)
 	}
 }
 

@@ -152,14 +152,13 @@ type verifiedRecords struct {
 }
 
 func newVerification(plan *rules.Plan) *Verification {
-	v := &Verification{App: plan.App, RulesHash: plan.Hash, records: make([]verifiedRecords, len(plan.Streams))}
+	v := &Verification{App: plan.App, RulesHash: plan.Hash, records: make([]verifiedRecords, len(plan.Streams)), totals: newTotals(plan)}
 	for i := range plan.Streams {
 		v.records[i].rejected = map[string]int64{}
 	}
 	for _, r := range plan.Rules {
 		v.Rules = append(v.Rules, VerifiedRule{Rule: r.Name, Different: map[Cause]int64{}, Totals: []VerifiedTotal{}, Minutes: []VerifiedMinute{}, Examples: []Difference{}})
 		v.minutes = append(v.minutes, map[int64]*VerifiedMinute{})
-		v.totals = append(v.totals, verifyTotals{})
 	}
 	return v
 }
@@ -215,6 +214,15 @@ func (v *Verification) finish(by *verifier) {
 
 // verifyTotals adds up what rows give, by model and class.
 type verifyTotals map[[2]string]*verifyTotal
+
+// newTotals returns nothing for each rule of a plan.
+func newTotals(plan *rules.Plan) []verifyTotals {
+	totals := make([]verifyTotals, len(plan.Rules))
+	for i := range totals {
+		totals[i] = verifyTotals{}
+	}
+	return totals
+}
 
 type verifyTotal struct{ batch, stream map[string]*exactSum }
 
@@ -352,18 +360,21 @@ func (s *exactSum) String() string {
 	return text
 }
 
-// notJudged counts a conversion in flight.
-func (v *Verification) notJudged(rule int) {
+// count counts a conversion that is not judged.
+func (v *Verification) count(to *int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.Rules[rule].InFlight++
+	*to++
 }
 
-// rowsGone counts a conversion whose rows may be gone.
-func (v *Verification) rowsGone(rule int) {
+// add adds what was added up of a file, and its histories that were judged by look-ups.
+func (v *Verification) add(totals []verifyTotals, large int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.Rules[rule].RowsGone++
+	v.LargeKeys += large
+	for i, t := range totals {
+		v.totals[i].merge(t)
+	}
 }
 
 // allGone says that rows of conversions may be gone; "" where none are.

@@ -1,8 +1,6 @@
 package processors
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -20,7 +18,7 @@ const (
 	entryUpsert
 )
 
-// conversion begins an entry about a conversion of a rule: rule's index, the length of the id, the id, the kind and the event time.
+// appendConversion begins an entry about a conversion of a rule: rule's index, the length of the id, the id, the kind and the event time.
 func appendConversion(dst []byte, rule int, id string, kind byte, at int64) []byte {
 	dst = binary.AppendUvarint(dst, uint64(rule))
 	dst = appendText(dst, []byte(id))
@@ -73,8 +71,6 @@ func (v *verifier) takeRow(index int, _ codecs.Origin, key []byte, row *codecs.W
 	})
 }
 
-var errSpill = errors.New("read a temporary file: it is not what was written")
-
 // cut takes a text off the front.
 func cut(b []byte) (text, rest []byte, err error) {
 	length, n := binary.Uvarint(b)
@@ -88,7 +84,6 @@ func cut(b []byte) (text, rest []byte, err error) {
 func (v *verifier) compare(entries [][]byte) error {
 	type entry struct{ group, rest []byte }
 	list := make([]entry, len(entries))
-	order := make([]hashed, len(entries))
 	for i, b := range entries {
 		_, n := binary.Uvarint(b)
 		_, rest, err := cut(b[max(n, 0):])
@@ -96,31 +91,27 @@ func (v *verifier) compare(entries [][]byte) error {
 			return errSpill
 		}
 		list[i] = entry{b[:len(b)-len(rest)], rest}
-		order[i] = hashed{maphash.Bytes(spillSeed, list[i].group), int32(i)}
 	}
-	slices.SortFunc(order, func(a, b hashed) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(list[a.at].group, list[b.at].group), cmp.Compare(a.at, b.at))
-	})
-	c := comparison{v: v, totals: make([]verifyTotals, len(v.plan.Rules))}
-	for len(order) > 0 {
-		group := list[order[0].at].group
+	c := comparison{v: v, totals: newTotals(v.plan)}
+	err := eachGroup(len(list), func(i int) []byte { return list[i].group }, func(members []int) error {
+		group := list[members[0]].group
 		rule, n := binary.Uvarint(group)
 		id, _, err := cut(group[n:])
 		if err != nil {
 			return err
 		}
 		of := claims{rule: int(rule), id: string(id)}
-		for len(order) > 0 && bytes.Equal(list[order[0].at].group, group) {
-			if err := of.take(v, list[order[0].at].rest); err != nil {
+		for _, i := range members {
+			if err := of.take(v, list[i].rest); err != nil {
 				return err
 			}
-			order = order[1:]
 		}
-		if err := c.settle(&of); err != nil {
-			return err
-		}
+		return c.settle(&of)
+	})
+	if err != nil {
+		return err
 	}
-	c.report()
+	v.result.add(c.totals, 0)
 	return nil
 }
 
@@ -153,12 +144,12 @@ func (c *comparison) settle(of *claims) error {
 	}
 	v, rule := c.v, c.v.plan.Rules[of.rule]
 	if of.flags&inFlight != 0 {
-		v.result.notJudged(of.rule)
+		v.result.count(&v.result.Rules[of.rule].InFlight)
 		return nil
 	}
 	cause, fromBatch := v.cause(rule, of)
 	if !fromBatch && of.time < v.rowsFrom {
-		v.result.rowsGone(of.rule)
+		v.result.count(&v.result.Rules[of.rule].RowsGone)
 		return c.leaveOut(rule, of)
 	}
 	if !fromBatch {
@@ -169,7 +160,7 @@ func (c *comparison) settle(of *claims) error {
 	if !of.expected && cause == causeNone {
 		return nil // rows that were all taken back, of a time that the conversion does not have any more
 	}
-	v.result.settle(of.rule, cause, of.time, v.o.Examples, func() Difference { return of.difference(rule, cause) })
+	v.result.settle(of.rule, cause, of.time, v.o.Examples, func() Difference { return of.difference(cause) })
 	return nil
 }
 
@@ -217,9 +208,6 @@ func (c *comparison) leaveOut(rule *rules.Rule, of *claims) error {
 
 // add adds rows to the totals a number of times, to the side of the batch or of the stream.
 func (c *comparison) add(rule *rules.Rule, of *claims, rows [][]byte, times int64, batch bool) error {
-	if c.totals[of.rule] == nil {
-		c.totals[of.rule] = verifyTotals{}
-	}
 	for _, said := range rows {
 		var row map[string]json.RawMessage
 		if err := json.Unmarshal(said, &row); err != nil {
@@ -246,13 +234,4 @@ func (c *comparison) add(rule *rules.Rule, of *claims, rows [][]byte, times int6
 		}
 	}
 	return nil
-}
-
-// report hands over what was added up.
-func (c *comparison) report() {
-	c.v.result.mu.Lock()
-	defer c.v.result.mu.Unlock()
-	for i, t := range c.totals {
-		c.v.result.totals[i].merge(t)
-	}
 }

@@ -17,7 +17,7 @@ type let struct {
 	used bool
 }
 
-// lets reads a rule's `let`. An entry may use those above it.
+// readLets reads a rule's `let`. An entry may use those above it.
 func (r *ruleInfo) readLets(v value) {
 	for _, e := range v.entries() {
 		at := e.value

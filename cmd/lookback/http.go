@@ -15,24 +15,33 @@ import (
 // serveHTTP starts the server that the settings ask for and returns what ends it.
 func serveHTTP(plan *rules.Plan, stats *processors.Stats, log *slog.Logger) (stop func(), err error) {
 	set := &plan.Settings
+	return startHTTP(set, log, func() (*api.Server, error) {
+		return api.Start(api.Config{
+			Addr:    set.HTTPAddr,
+			Token:   set.HTTPToken,
+			Pprof:   set.Pprof,
+			Plan:    plan,
+			Stats:   stats,
+			Version: version,
+			Logger:  log,
+		})
+	})
+}
+
+// startHTTP calls start, where the settings ask for a server, once they have the token of the environment.
+func startHTTP(set *rules.Settings, log *slog.Logger, start func() (*api.Server, error)) (stop func(), err error) {
 	if set.HTTPAddr == "" {
 		return func() {}, nil
 	}
-	if err := readHTTPToken(set); err != nil {
+	given, err := secret(httpTokenEnv)
+	if err != nil {
 		return nil, err
 	}
-	server, err := api.Start(api.Config{
-		Addr:    set.HTTPAddr,
-		Token:   set.HTTPToken,
-		Pprof:   set.Pprof,
-		Plan:    plan,
-		Stats:   stats,
-		Version: version,
-		Logger:  log,
-	})
+	set.HTTPToken = cmp.Or(given, set.HTTPToken)
+	server, err := start()
 	switch {
 	case errors.Is(err, api.ErrOpen):
-		return nil, openError(err)
+		return nil, usagef("%w: set %s or http.token, or listen at 127.0.0.1", err, httpTokenEnv)
 	case errors.Is(err, syscall.EADDRINUSE) && set.HTTPAddr == rules.DefaultHTTPAddr:
 		// Nobody has asked for this address, and a second instance on a machine is no mistake.
 		log.Warn("no health and metrics: the default address is taken; choose another with --http, or off", "addr", set.HTTPAddr)
@@ -42,15 +51,4 @@ func serveHTTP(plan *rules.Plan, stats *processors.Stats, log *slog.Logger) (sto
 	}
 	log.Info("http server listens", "addr", server.Addr(), "token", set.HTTPToken != "", "pprof", set.Pprof)
 	return server.Close, nil
-}
-
-// readHTTPToken lets the environment's token go before that of the rules file.
-func readHTTPToken(set *rules.Settings) error {
-	given, err := secret(httpTokenEnv)
-	set.HTTPToken = cmp.Or(given, set.HTTPToken)
-	return err
-}
-
-func openError(err error) error {
-	return usagef("%w: set %s or http.token, or listen at 127.0.0.1", err, httpTokenEnv)
 }

@@ -55,15 +55,7 @@ largest one take them. Deltas that are written again count twice for readers tha
 }
 
 func reset(c *cobra.Command, f resetFlags, args []string) error {
-	file, err := f.run.rulesFile(c, args)
-	if err != nil {
-		return err
-	}
-	plan, err := loadPlan(file)
-	if err != nil {
-		return err
-	}
-	config, err := f.run.config(c, plan, c.ErrOrStderr())
+	plan, config, err := f.run.load(c, args, c.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,21 @@ func (s *runSettings) rulesFile(c *cobra.Command, args []string) (string, error)
 	return cmp.Or(s.rules, os.Getenv("LOOKBACK_RULES"), defaultRules), nil
 }
 
+// load compiles the rules file of a command that takes it as an argument or a flag, with its settings overridden, and returns what
+// reaching its brokers needs. It logs to w.
+func (s *runSettings) load(c *cobra.Command, args []string, w io.Writer) (*rules.Plan, processors.Config, error) {
+	file, err := s.rulesFile(c, args)
+	if err != nil {
+		return nil, processors.Config{}, err
+	}
+	plan, err := loadPlan(file)
+	if err != nil {
+		return nil, processors.Config{}, err
+	}
+	config, err := s.config(c, plan, w)
+	return plan, config, err
+}
+
 // config overrides the plan's settings and returns the processors' configuration, which logs to w.
 func (s *runSettings) config(c *cobra.Command, plan *rules.Plan, w io.Writer) (processors.Config, error) {
 	if err := applyOverrides(c, &plan.Settings, overrides...); err != nil {

@@ -124,16 +124,8 @@ func verify(c *cobra.Command, f verifyFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	file, err := f.run.rulesFile(c, args)
-	if err != nil {
-		return err
-	}
-	plan, err := loadPlan(file)
-	if err != nil {
-		return err
-	}
 	bar := newProgress(c.ErrOrStderr())
-	config, err := f.run.config(c, plan, bar)
+	plan, config, err := f.run.load(c, args, bar)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/seed-2058fbc3/lookback/internal/api"
@@ -23,22 +21,15 @@ const (
 // verified, is reported, and the next one comes in its time.
 func watchVerify(ctx context.Context, plan *rules.Plan, config processors.Config, f verifyFlags, verify func(processors.VerifyOptions) (*processors.Verification, error)) error {
 	status := &api.VerifyStatus{}
-	if plan.Settings.HTTPAddr != "" {
-		if err := readHTTPToken(&plan.Settings); err != nil {
-			return err
-		}
-		server, err := api.StartVerify(api.VerifyConfig{
-			Addr: plan.Settings.HTTPAddr, Token: plan.Settings.HTTPToken, Plan: plan, Status: status, Version: version, Logger: config.Logger,
-		})
-		switch {
-		case errors.Is(err, api.ErrOpen):
-			return openError(err)
-		case err != nil:
-			return fmt.Errorf("%w: choose another address with --http, or off", err)
-		}
-		defer server.Close()
-		config.Logger.Info("http server listens", "addr", server.Addr(), "token", plan.Settings.HTTPToken != "")
+	set := &plan.Settings
+	set.Pprof = false // it is of the app
+	stop, err := startHTTP(set, config.Logger, func() (*api.Server, error) {
+		return api.StartVerify(api.VerifyConfig{Addr: set.HTTPAddr, Token: set.HTTPToken, Plan: plan, Status: status, Version: version, Logger: config.Logger})
+	})
+	if err != nil {
+		return err
 	}
+	defer stop()
 	tick := time.NewTicker(f.every)
 	defer tick.Stop()
 	for {

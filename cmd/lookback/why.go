@@ -111,15 +111,16 @@ type foundKey struct {
 	conversion codecs.Row // the first that came
 	rows       []codecs.Row
 	origins    map[string]codecs.Origin // by row
-	late       []lateEvent
-	refused    []lateEvent // that the app has rejected, and would not now
-	inFlight   []lateEvent // that it has not committed
+	late       []placedEvent
+	refused    []placedEvent // that the app has rejected, and would not now
+	inFlight   []placedEvent // that it has not committed
 	near       map[*rules.Rule][]nearEvent
 	history    []change
 	final      finalRows
 }
 
-type lateEvent struct {
+// placedEvent is an event that does not count, and where it stands.
+type placedEvent struct {
 	row    codecs.Row
 	origin codecs.Origin
 }
@@ -277,7 +278,7 @@ func (q *inquiry) gather(ctx context.Context) error {
 		event = fmt.Sprintf("%s %s", q.plan.Streams[row.Stream()].Name, codecs.AppendText(nil, row.IDValue()))
 		switch what {
 		case processors.ObservedLate:
-			f.late = append(f.late, lateEvent{bytes.Clone(row), raw.Origin})
+			f.late = append(f.late, placedEvent{bytes.Clone(row), raw.Origin})
 		case processors.ObservedAccepted:
 			row = bytes.Clone(row)
 			f.rows = append(f.rows, row)

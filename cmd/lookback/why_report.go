@@ -71,7 +71,7 @@ func (q *inquiry) answer(f *foundKey, r *rules.Rule) answer {
 	}
 	conv := q.counted(f)
 	a.Conversion = q.event(conv, f.origins[string(conv)], "")
-	uncounted := func(events []lateEvent) []eventAnswer {
+	uncounted := func(events []placedEvent) []eventAnswer {
 		list := []eventAnswer{}
 		for _, l := range events {
 			detail := ""

@@ -81,7 +81,7 @@ func (q *inquiry) collect(k *rules.Key, key []byte, row codecs.Row, raw *process
 		return // sent twice
 	}
 	row = bytes.Clone(row)
-	other := lateEvent{row, raw.Origin}
+	other := placedEvent{row, raw.Origin}
 	switch what {
 	case processors.ObservedLate:
 		f.late = append(f.late, other)

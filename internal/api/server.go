@@ -110,36 +110,64 @@ func (s *Server) Close() {
 	<-s.done
 }
 
-// endpoint is a line of the index.
-type endpoint struct{ path, says string }
+// endpoint is something that is served to who has the token, and its line of the index.
+type endpoint struct {
+	path, says string
+	handlers   map[string]http.HandlerFunc // by path
+}
 
 func newHandler(c Config) (http.Handler, error) {
 	metrics, err := newRegistry(&collector{c})
 	if err != nil {
 		return nil, err
 	}
-	endpoints := []endpoint{
-		{"/healthz", "200 while the process lives"},
-		{"/readyz", "200 when every assigned partition is in service, 503 with the reasons before"},
-		{"/metrics", "metrics, for Prometheus"},
+	s := site{
+		token: c.Token, title: fmt.Sprintf("Lookback %s, app %s", c.Version, c.Plan.App), log: c.Logger, metrics: metrics,
+		ready:     func() readiness { return readinessOf(c.Stats.Snapshot()) },
+		readySays: "200 when every assigned partition is in service, 503 with the reasons before",
 	}
-	mux := http.NewServeMux()
-	guarded := func(pattern string, h http.Handler) { mux.Handle(pattern, authorized(c.Token, h)) }
-
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, readinessOf(c.Stats.Snapshot())) })
-	guarded("GET /metrics", metricsHandler(metrics, c.Logger))
 	if c.Pprof {
-		endpoints = append(endpoints, endpoint{"/debug/pprof/", "profiles, for go tool pprof"})
-		guarded("GET /debug/pprof/", http.HandlerFunc(pprof.Index))
-		guarded("GET /debug/pprof/cmdline", http.HandlerFunc(pprof.Cmdline))
-		guarded("GET /debug/pprof/profile", http.HandlerFunc(pprof.Profile))
-		guarded("GET /debug/pprof/symbol", http.HandlerFunc(pprof.Symbol))
-		guarded("GET /debug/pprof/trace", http.HandlerFunc(pprof.Trace))
+		s.more = append(s.more, endpoint{"/debug/pprof/", "profiles, for go tool pprof", map[string]http.HandlerFunc{
+			"/debug/pprof/": pprof.Index, "/debug/pprof/cmdline": pprof.Cmdline, "/debug/pprof/profile": pprof.Profile,
+			"/debug/pprof/symbol": pprof.Symbol, "/debug/pprof/trace": pprof.Trace,
+		}})
 	}
-	index := indexOf(c.Version, c.Plan.App, endpoints)
-	guarded("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index) }))
-	return mux, nil
+	return s.handler(), nil
+}
+
+// site is what every server of ours has, and what one has beside.
+type site struct {
+	token     string
+	title     string
+	log       *slog.Logger
+	metrics   *prometheus.Registry
+	ready     func() readiness
+	readySays string
+	more      []endpoint
+}
+
+// handler serves the two probes to everybody, and the rest to who has the token.
+func (s *site) handler() http.Handler {
+	mux := http.NewServeMux()
+	guarded := func(pattern string, h http.Handler) { mux.Handle("GET "+pattern, authorized(s.token, h)) }
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, s.ready()) })
+	guarded("/metrics", metricsHandler(s.metrics, s.log))
+	endpoints := append([]endpoint{
+		{"/healthz", "200 while the process lives", nil},
+		{"/readyz", s.readySays, nil},
+		{"/metrics", "metrics, for Prometheus", nil},
+	}, s.more...)
+	var index strings.Builder
+	fmt.Fprintf(&index, "%s\n\n", s.title)
+	for _, e := range endpoints {
+		fmt.Fprintf(&index, "%-14s %s\n", e.path, e.says)
+		for path, handler := range e.handlers {
+			guarded(path, handler)
+		}
+	}
+	guarded("/{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index.String()) }))
+	return mux
 }
 
 func metricsHandler(metrics *prometheus.Registry, log *slog.Logger) http.Handler {
@@ -148,16 +176,6 @@ func metricsHandler(metrics *prometheus.Registry, log *slog.Logger) http.Handler
 		EnableOpenMetrics:   true,
 		MaxRequestsInFlight: 4,
 	})
-}
-
-// indexOf lists what is served.
-func indexOf(version, app string, endpoints []endpoint) string {
-	var index strings.Builder
-	fmt.Fprintf(&index, "Lookback %s, app %s\n\n", version, app)
-	for _, e := range endpoints {
-		fmt.Fprintf(&index, "%-14s %s\n", e.path, e.says)
-	}
-	return index.String()
 }
 
 // writeText answers with plain text. Who has hung up meanwhile cannot be told.

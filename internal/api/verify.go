@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -55,19 +56,12 @@ func StartVerify(c VerifyConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, c.Status.readiness()) })
-	mux.Handle("GET /metrics", authorized(c.Token, metricsHandler(metrics, c.Logger)))
-	mux.Handle("GET /report", authorized(c.Token, http.HandlerFunc(c.Status.writeReport)))
-	index := indexOf(c.Version, c.Plan.App, []endpoint{
-		{"/healthz", "200 while the process lives"},
-		{"/readyz", "200 when there is a report, 503 before"},
-		{"/metrics", "metrics, for Prometheus"},
-		{"/report", "the latest report"},
-	})
-	mux.Handle("GET /{$}", authorized(c.Token, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index) })))
-	return listen(c.Addr, mux, c.Logger)
+	s := site{
+		token: c.Token, title: fmt.Sprintf("Lookback %s, app %s", c.Version, c.Plan.App), log: c.Logger, metrics: metrics,
+		ready: c.Status.readiness, readySays: "200 when there is a report, 503 before",
+		more: []endpoint{{"/report", "the latest report", map[string]http.HandlerFunc{"/report": c.Status.writeReport}}},
+	}
+	return listen(c.Addr, s.handler(), c.Logger)
 }
 
 func (s *VerifyStatus) readiness() readiness {
