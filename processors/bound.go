@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
@@ -27,7 +28,7 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 	if limit == 0 || !looksForBound(row.ID(), limit) || h.Len() <= limit {
 		return nil
 	}
-	o := overflow{p: p, bounded: make([]bool, len(p.plan.Streams)), holders: map[string]bool{}}
+	o := overflow{p: p, bounded: make([]bool, markStream(p.plan)+1), holders: map[string]bool{}}
 	for _, s := range p.key.Streams {
 		o.bounded[s] = true
 	}
@@ -43,25 +44,34 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 		return nil
 	}
 	o.excess += limit / 16
+	hold := func(holder *rules.Candidate) {
+		o.holders[identity(holder.Touch)] = true
+		if holder.Parent != nil {
+			o.holders[identity(holder.Parent)] = true
+		}
+	}
+	for _, r := range p.key.Rules {
+		if r.Counting != nil {
+			p.eval.CountHolders(r, h, marksOf{p, h}, hold)
+		}
+	}
 	h.Ascend(conversionsOf{&o})
 	for _, conv := range o.conversions {
 		for _, r := range p.key.Rules {
-			if r.Conversion != conv.Stream() {
+			if r.Conversion != conv.Stream() || r.Counting != nil {
 				continue
 			}
 			// What an expression fails on here was reported when the row was emitted.
 			found, _ := p.eval.Candidates(r, conv, h)
 			for _, holder := range p.eval.Holders(r, found) {
-				o.holders[identity(holder.Touch)] = true
-				if holder.Parent != nil {
-					o.holders[identity(holder.Parent)] = true
-				}
+				hold(&holder)
 			}
 		}
 	}
 	h.Ascend(&o)
 	for _, leaving := range o.leaving {
 		h.Remove(leaving.Stream(), leaving.ID())
+		p.forget(h, leaving)
 		why := codecs.Rejectf(reasonMaxTouches, "the key has more than %d touches, and this is the oldest without credit", limit)
 		p.tally.reject(why.Reason)
 		from := Raw{Value: p.render(leaving), Origin: codecs.Origin{
@@ -98,7 +108,7 @@ func (o *overflow) Visit(row codecs.Row) bool {
 type conversionsOf struct{ o *overflow }
 
 func (c conversionsOf) Visit(row codecs.Row) bool {
-	if !c.o.bounded[row.Stream()] {
+	if row.Stream() < len(c.o.bounded)-1 && !c.o.bounded[row.Stream()] {
 		c.o.conversions = append(c.o.conversions, bytes.Clone(row))
 	}
 	return true

@@ -3,12 +3,14 @@ package processors
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
@@ -55,8 +57,8 @@ func TestFullHistoriesLoseNoCredit(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					kept += h.Len()
-					if overflowed := h.Len() < len(e.rows[key]); h.Capped() != overflowed {
+					kept += events(plan, h)
+					if overflowed := events(plan, h) < len(e.rows[key]); h.Capped() != overflowed {
 						t.Errorf("seed %d: marked %t, overflowed %t", seed, h.Capped(), overflowed)
 					}
 				}
@@ -72,13 +74,21 @@ func TestFullHistoriesLoseNoCredit(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if overflowed := h.Len() < len(rows); h.Capped() != overflowed {
+					if overflowed := events(plan, h) < len(rows); h.Capped() != overflowed {
 						t.Errorf("seed %d: restored as marked %t, overflowed %t", seed, h.Capped(), overflowed)
 					}
 				}
 			}
 		})
 	}
+}
+
+// events counts the rows of a history that are events.
+func events(plan *rules.Plan, h *tables.History) (n int) {
+	for s := range plan.Streams {
+		n += h.Count(s)
+	}
+	return n
 }
 
 // wantConsistent checks one key's history against its bound, and every conversion's row against what was emitted for it.
@@ -92,11 +102,14 @@ func (e *engine) wantConsistent(seed uint64, step int, key string, limit int) {
 	h.Ascend(&all)
 	rule := e.plan.Rules[0]
 	holders, said := map[string]bool{}, 0
-	for _, row := range all.rows {
-		if row.Stream() != rule.Conversion {
-			continue
+	hold := func(c *rules.Candidate) {
+		for _, r := range []codecs.Row{c.Touch, c.Parent} {
+			if r != nil {
+				holders[identity(r)] = true
+			}
 		}
-		rows, err := e.part.rows(rule, row, h)
+	}
+	saying := func(rows []*codecs.Credit, err error) {
 		if err != nil && !strings.Contains(err.Error(), "no touch has a weight") {
 			e.t.Fatal(err)
 		}
@@ -106,15 +119,28 @@ func (e *engine) wantConsistent(seed uint64, step int, key string, limit int) {
 				e.t.Fatalf("seed %d, step %d: the history says %+v, emitted was %+v", seed, step, credit, have)
 			}
 		}
-		found, err := e.part.eval.Candidates(rule, row, h)
+	}
+	if rule.Counting != nil {
+		e.part.eval.CountHolders(rule, h, marksOf{e.part, h}, hold)
+		counted, err := e.part.eval.Count(rule, h, math.MinInt64, nil, marksOf{e.part, h})
 		if err != nil {
 			e.t.Fatal(err)
 		}
-		for _, c := range e.part.eval.Holders(rule, found) {
-			for _, r := range []codecs.Row{c.Touch, c.Parent} {
-				if r != nil {
-					holders[identity(r)] = true
-				}
+		for i := range counted {
+			saying(e.part.countedRows(rule, &counted[i], h))
+		}
+	} else {
+		for _, row := range all.rows {
+			if row.Stream() != rule.Conversion {
+				continue
+			}
+			saying(e.part.rows(rule, row, h))
+			found, err := e.part.eval.Candidates(rule, row, h)
+			if err != nil {
+				e.t.Fatal(err)
+			}
+			for _, c := range e.part.eval.Holders(rule, found) {
+				hold(&c)
 			}
 		}
 	}
@@ -129,7 +155,7 @@ func (e *engine) wantConsistent(seed uint64, step int, key string, limit int) {
 	}
 	touches := 0
 	for _, row := range all.rows {
-		if row.Stream() != rule.Conversion && !holders[identity(row)] {
+		if row.Stream() < len(e.plan.Streams) && row.Stream() != rule.Conversion && !holders[identity(row)] {
 			touches++
 		}
 	}

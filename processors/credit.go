@@ -12,11 +12,12 @@ const (
 	deltaCorrected    = "corrected"
 )
 
-// change emits the difference between a conversion's rows as they were and as they are. Both are in the order of rows.
-func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, version uint64, cause codecs.Row, raw *Raw) {
+// change emits the difference between a conversion's rows as they were and as they are. Both are in the order of rows. own tells that, if the
+// cause is a conversion, it is this one.
+func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, own bool, version uint64, cause codecs.Row, raw *Raw) {
 	if p.interval != nil {
 		before, after = p.interval.of(before), p.interval.of(after)
-		if len(before) == 0 && len(after) == 0 {
+		if own && len(before) == 0 && len(after) == 0 {
 			p.clear(r, version, cause, raw)
 		}
 	}

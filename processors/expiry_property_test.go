@@ -75,7 +75,7 @@ func (e *expiringEngine) kept() (n int) {
 		if err != nil {
 			e.t.Fatal(err)
 		}
-		n += h.Len()
+		n += events(e.plan, h)
 	}
 	return n
 }

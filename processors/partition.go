@@ -33,6 +33,7 @@ type partition struct {
 	interval *interval // of the conversions whose rows are emitted; nil: all
 
 	row     []byte
+	counts  []recounted
 	reached []reached
 	before  [][]*codecs.Credit
 	pairs   []pair
@@ -70,6 +71,10 @@ func shapeOf(plan *rules.Plan, key *rules.Key) tables.Shape {
 			fields = append(fields, f.Name+" "+f.Type.String())
 		}
 		layout = append(layout, fmt.Sprintf("%d %s(%s)", rank, s.Name, strings.Join(fields, ", ")))
+	}
+	if retires(key) {
+		shape.Streams = append(shape.Streams, markShape(plan, key))
+		layout = append(layout, "touches that are out")
 	}
 	shape.Layout = strings.Join(layout, "; ")
 	return shape
@@ -144,7 +149,12 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 		if failed == nil && err != nil {
 			failed = ruleError{r.rule, err}
 		}
-		p.change(r.rule, p.before[i], after, version, row, raw)
+		p.change(r.rule, p.before[i], after, true, version, row, raw)
+	}
+	for i := range p.counts {
+		if err := p.countAfter(&p.counts[i], h, version, row, raw); failed == nil && err != nil {
+			failed = ruleError{p.counts[i].rule, err}
+		}
 	}
 	if failed != nil {
 		p.reject(row, raw, codecs.Rejectf(reasonExpression, "%v", failed), failed.(ruleError).rule.Name)
@@ -172,8 +182,14 @@ func (e ruleError) Error() string { return e.cause.Error() }
 // reach collects the conversions whose rows the event may change: itself, or those that the touch can reach, as it was
 // and as it will be.
 func (p *partition) reach(h *tables.History, row, old codecs.Row) {
-	p.reached = p.reached[:0]
+	p.reached, p.counts = p.reached[:0], p.counts[:0]
 	for _, r := range p.key.Rules {
+		if r.Counting != nil {
+			if c, ok := p.recountOf(r, row, old, h); ok {
+				p.counts = append(p.counts, c)
+			}
+			continue
+		}
 		if row.Stream() == r.Conversion {
 			p.reached = append(p.reached, reached{r, old, row})
 			continue
@@ -216,6 +232,11 @@ func (p *partition) evaluateBefore(h *tables.History) error {
 			}
 		}
 		p.before = append(p.before, rows)
+	}
+	for i := range p.counts {
+		if err := p.countBefore(&p.counts[i], h); failed == nil && err != nil {
+			failed = ruleError{p.counts[i].rule, err}
+		}
 	}
 	return failed
 }

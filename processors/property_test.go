@@ -154,6 +154,60 @@ var propertyRules = map[string]string{
 	"the middle alone": `
     model: {position: [0, 1, 0]}
     classes: {A: {touch: [c, v], within: 9us}}`,
+	"one conversion per touch": `
+    count: one_per_touch
+    join: {c: c.p == e.p}
+    classes: {A: {touch: c, within: 6us}, B: {touch: [i, v], within: 9us}}`,
+	"budgets by stream": `
+    budget: {max: {c: 2, i: 1}}
+    require: touch.n < 3
+    join: {i: e.p == i.p}
+    classes: {A: {touch: c, within: 6us}, B: {touch: [i, v], within: 9us}}`,
+	"budgets of touches, with dedup keys": `
+    instant: include
+    let: {kind: e.n % 3}
+    budget: touch.n
+    dedup: kind + touch.n
+    classes: {A: {touch: [c, i], within: 12us}}`,
+	"budgets with replacement": `
+    budget: {max: 2, replace: e.n, windows: [3us, 7us]}
+    dedup: e.p
+    classes: {A: {touch: [c, i], within: 12us}}`,
+	"budgets with replacement, then one per key and a cap": `
+    budget: {max: 1, replace: 'e.n - touch.n'}
+    count: {one_per_key: 3us}
+    cap: {measure: w, at: 2.25, per: 7us}
+    join: {c: c.p == e.p}
+    classes: {A: {touch: c, within: 8us}, B: {touch: [i, v], within: 6us}}`,
+	"losers retired": `
+    retire: losers
+    priority: touch.n % 2
+    require: e.n != 3
+    join: {c: c.p == e.p}
+    classes: {A: {touch: c, within: 9us}, B: {touch: [i, v], within: 14us}}`,
+	"losers retired, by way of parents, with budgets": `
+    retire: losers
+    across: all
+    budget: {max: 2, replace: e.w, windows: {c: [2us, 4us], v: 3us}}
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: [i, v], within: 14us}}
+    select: {n: i.n}`,
+	"one per key, several models": `
+    count: {one_per_key: 4us}
+    model: [last, linear, position]
+    classes: {A: {touch: [c, v], within: 9us}, B: {touch: i, within: 12us}}`,
+	"a cap, several models": `
+    cap: {measure: w, at: 3, per: 9us}
+    model: [last, linear, first]
+    classes: {A: {touch: [c, v], within: 9us}, B: {touch: i, within: 12us}}`,
+	"mediamath, clicks after too, budgets": `
+    preset: mediamath
+    click_after_conversion: allow
+    max_gap: 6us
+    budget: {max: 1, replace: e.n}
+    retire: losers
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 9us}, B: {touch: i, within: 6us}}`,
 	"parents beside their touches": `
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: [c, i], within: 9us, where: e.n > 0}, B: {touch: [i, v], within: 14us}}
@@ -260,7 +314,7 @@ func (e *engine) batch() map[string]*codecs.Credit {
 	for key, rows := range e.rows {
 		for _, o := range rules.Naive(e.plan, r, rows) {
 			for i, m := range r.Models {
-				rows, err := appendRows(nil, e.plan, eval, r, m, o.Conversion, o.Parts[i])
+				rows, err := appendRows(nil, e.plan, eval, r, m, o.Conversion, o.Parts[i], o.Capped)
 				if err != nil {
 					e.t.Fatal(err)
 				}

@@ -16,7 +16,7 @@ func (p *partition) rows(r *rules.Rule, conv codecs.Row, h rules.History) ([]*co
 		if failed == nil {
 			failed = err
 		}
-		rows, err = appendRows(rows, p.plan, p.eval, r, m, conv, parts)
+		rows, err = appendRows(rows, p.plan, p.eval, r, m, conv, parts, codecs.Value{})
 		if failed == nil {
 			failed = err
 		}
@@ -24,8 +24,9 @@ func (p *partition) rows(r *rules.Rule, conv codecs.Row, h rules.History) ([]*co
 	return rows, failed
 }
 
-// appendRows renders what a model gives of a conversion: a row for each part, or the row of nobody, unless the rule has none.
-func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, m *rules.Model, conv codecs.Row, parts []rules.Part) ([]*codecs.Credit, error) {
+// appendRows renders what a model gives of a conversion: a row for each part, or the row of nobody, unless the rule has none. capped, if it is
+// not Null, is what the rule's cap leaves of its measure.
+func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, m *rules.Model, conv codecs.Row, parts []rules.Part, capped codecs.Value) ([]*codecs.Credit, error) {
 	if len(parts) == 0 {
 		if !r.Unattributed {
 			return rows, nil
@@ -55,7 +56,7 @@ func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *
 		rows = append(rows, c)
 	}
 	for k := range r.Measure {
-		if err := measure(rows[from:], e, r, k, parts, weights, total); failed == nil {
+		if err := measure(rows[from:], e, r, k, parts, weights, total, capped); failed == nil {
 			failed = err
 		}
 	}
@@ -64,10 +65,13 @@ func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *
 
 // measure sets the k-th measure of the rows of one model. What the conversion has is divided; of what each touch has for itself it gets its
 // part.
-func measure(rows []*codecs.Credit, e *rules.Evaluator, r *rules.Rule, k int, parts []rules.Part, weights []uint64, total uint64) error {
+func measure(rows []*codecs.Credit, e *rules.Evaluator, r *rules.Rule, k int, parts []rules.Part, weights []uint64, total uint64, capped codecs.Value) error {
 	column := &r.Measure[k]
 	var failed error
 	value := func(t *rules.Tuple) codecs.Value {
+		if !capped.IsNull() && r.Counting.Cap.Measure == k {
+			return capped
+		}
 		v, err := e.Value(column, t)
 		if failed == nil {
 			failed = err

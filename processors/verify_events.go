@@ -249,7 +249,7 @@ func (c *recounter) outcomes(key *rules.Key, rule *rules.Rule, rows []codecs.Row
 		var credits []*codecs.Credit
 		for j, m := range rule.Models {
 			// What an expression fails on is a reject, and the rows are right all the same.
-			credits, _ = appendRows(credits, c.v.plan, c.eval, rule, m, o.Conversion, o.Parts[j])
+			credits, _ = appendRows(credits, c.v.plan, c.eval, rule, m, o.Conversion, o.Parts[j], o.Capped)
 		}
 		if err := yield(o.Conversion, credits); err != nil {
 			return err
@@ -301,6 +301,17 @@ func (c *recounter) lookUp(key *rules.Key, rule *rules.Rule, rows []codecs.Row, 
 	conversions.stream = rule.Conversion
 	h.Ascend(&conversions)
 	p := newPartition(c.v.plan, key, t, nil, nil)
+	if rule.Counting != nil {
+		all := everyConversion(rule)
+		counted, _ := p.eval.Count(rule, h, all.from, all.since, marksOf{p, h})
+		for i := range counted {
+			credits, _ := p.countedRows(rule, &counted[i], h)
+			if err := yield(counted[i].Conversion, credits); err != nil {
+				return err
+			}
+		}
+		return h.Err()
+	}
 	for _, conv := range conversions.rows {
 		credits, _ := p.rows(rule, conv, h)
 		if err := yield(conv, credits); err != nil {

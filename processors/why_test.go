@@ -15,6 +15,8 @@ import (
 func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 	kept := []rules.Verdict{rules.AfterConversion, rules.NoParent, rules.JoinDiffers, rules.ParentGap, rules.TooSoon, rules.OutsideWindow,
 		rules.ParentWindow, rules.JoinFalse, rules.Filtered, rules.Expired}
+	silent := []rules.Verdict{rules.Deduplicated, rules.OverBudget, rules.Replaced, rules.NotFirst}
+	without := slices.Concat(kept, silent, []rules.Verdict{rules.Refused, rules.WinnerRefused, rules.WinnerSilent, rules.Retired, rules.OwnTouch, rules.OtherClass})
 	seen := map[rules.Verdict]int{}
 	for rule := range propertyRules {
 		t.Run(rule, func(t *testing.T) {
@@ -45,17 +47,17 @@ func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 								t.Fatalf("seed %d: %s has credit: %t, and is said to be %s: %s", seed, codecs.AppendText(nil, f.Touch.IDValue()), credited[string(f.Touch)], f.Verdict, f.Detail)
 							}
 							delete(credited, string(f.Touch))
-							if f.Verdict == rules.Refused {
+							if f.Verdict == rules.Refused || slices.Contains(silent, f.Verdict) {
 								refused++
 							}
-							if len(o.Parts[0]) == 0 && !slices.Contains(kept, f.Verdict) && f.Verdict != rules.Refused && f.Verdict != rules.WinnerRefused && f.Verdict != rules.OwnTouch && f.Verdict != rules.OtherClass {
+							if len(o.Parts[0]) == 0 && !slices.Contains(without, f.Verdict) {
 								t.Fatalf("seed %d: nobody has credit, and a touch is said to be %s", seed, f.Verdict)
 							}
 							if f.Verdict != rules.Credited && f.Detail == "" {
 								t.Fatalf("seed %d: %s without a word", seed, f.Verdict)
 							}
 						}
-						if len(credited) > 0 || refused > 1 {
+						if len(credited) > 0 || refused > 1 || o.Silent != "" && refused == 0 {
 							t.Fatalf("seed %d: %d touches with credit are not explained, %d are refused", seed, len(credited), refused)
 						}
 					}
@@ -63,7 +65,7 @@ func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 			}
 		})
 	}
-	for _, v := range append(kept, rules.Credited, rules.OtherClass, rules.OwnTouch, rules.LowerPriority, rules.Earlier, rules.NoWeight, rules.Refused, rules.WinnerRefused) {
+	for _, v := range append(slices.Concat(kept, silent), rules.Retired, rules.WinnerSilent, rules.Credited, rules.OtherClass, rules.OwnTouch, rules.LowerPriority, rules.Earlier, rules.NoWeight, rules.Refused, rules.WinnerRefused) {
 		if seen[v] == 0 && v != rules.NoParent {
 			t.Errorf("nothing was %s", v)
 		}

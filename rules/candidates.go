@@ -29,7 +29,11 @@ func (c *Candidate) compare(d *Candidate) int {
 
 // comparePriorities orders by priority. Who has none comes first.
 func (c *Candidate) comparePriorities(d *Candidate) int {
-	a, b := c.Priority, d.Priority
+	return comparePriorities(c.Priority, d.Priority)
+}
+
+// comparePriorities orders ints and decimals. A Null comes first.
+func comparePriorities(a, b codecs.Value) int {
 	switch {
 	case a.IsNull() && b.IsNull():
 		return 0
@@ -67,7 +71,7 @@ func (c *Candidate) add(v *Via, row codecs.Row) {
 func (e *Evaluator) Candidates(r *Rule, conv codecs.Row, h History) ([]Candidate, error) {
 	e.err = nil
 	e.found = e.found[:0]
-	e.refused = nil
+	e.refused, e.offered = nil, e.offered[:0]
 	if r.single {
 		if w, ok := e.last(r, conv, h); ok {
 			e.found = append(e.found, w)
@@ -77,7 +81,7 @@ func (e *Evaluator) Candidates(r *Rule, conv codecs.Row, h History) ([]Candidate
 	}
 	if r.Require != nil && len(e.found) > 0 {
 		if w := winner(e.found); !e.test(r.Require, &e.found[w].Tuple) {
-			e.refused = e.found
+			e.refused, e.offered = e.found, e.offered[:0]
 			return nil, e.err
 		}
 	}
@@ -94,9 +98,12 @@ func (e *Evaluator) all(r *Rule, conv codecs.Row, h History) {
 			g.at = Candidate{Class: c, Tuple: Tuple{Conversion: conv}}
 			e.descend(c, v, conv, h, g)
 		}
-		if len(e.found) > 0 && !r.Across {
+		if len(e.found) > 0 && !r.Across && !r.retires() {
 			break
 		}
+	}
+	if r.retires() {
+		e.offer(r)
 	}
 	// A touch comes first with its first class and its best parent. Of a class and a touch the later parents stand first.
 	rank := func(c *Class) int { return slices.Index(r.Classes, c) }
@@ -110,6 +117,17 @@ func (e *Evaluator) all(r *Rule, conv codecs.Row, h History) {
 	e.found = slices.CompactFunc(e.found, func(a, b Candidate) bool { return a.Touch.Compare(b.Touch) == 0 })
 	e.withoutShown(r)
 	slices.SortFunc(e.found, func(a, b Candidate) int { return a.compare(&b) })
+}
+
+// offer notes the touches of all classes, and leaves those of the best among the candidates.
+func (e *Evaluator) offer(r *Rule) {
+	for i := range e.found {
+		e.offered = append(e.offered, e.found[i].Touch)
+	}
+	if len(e.found) > 0 && !r.Across {
+		first := e.found[0].Class
+		e.found = slices.DeleteFunc(e.found, func(c Candidate) bool { return c.Class != first })
+	}
 }
 
 // withoutShown takes out touches that others of the candidates, in the total order, refer to: an impression whose own click is a candidate
@@ -140,6 +158,11 @@ type gatherRows struct {
 	at   Candidate
 }
 
+// fits tells whether the candidate in hand is one.
+func (g *gatherRows) fits() bool {
+	return (g.e.retired == nil || !g.e.retired(g.at.Touch)) && g.e.holds(g.via, &g.at)
+}
+
 // take adds the candidate in hand.
 func (g *gatherRows) take() {
 	if g.rule.Priority != nil {
@@ -150,7 +173,7 @@ func (g *gatherRows) take() {
 
 // Visit takes a row that lag is measured from.
 func (g *gatherRows) Visit(row codecs.Row) bool {
-	if !g.e.complete(&g.at, g.via, row, g.h, completions{g}) && g.e.holds(g.via, &g.at) {
+	if !g.e.complete(&g.at, g.via, row, g.h, completions{g}) && g.fits() {
 		g.take()
 	}
 	return true
@@ -164,7 +187,7 @@ type completions struct{ g *gatherRows }
 func (c completions) Visit(row codecs.Row) bool {
 	g := c.g
 	g.at.add(g.via, row)
-	if !g.e.holds(g.via, &g.at) {
+	if !g.fits() {
 		return true
 	}
 	g.take()

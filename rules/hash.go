@@ -126,7 +126,34 @@ func (n *normal) rule(p *Plan, r *Rule) {
 	}
 	n.expr("priority", r.Priority)
 	n.expr("require", r.Require)
+	n.counting(p, r)
 	n.columns("select", r.Select)
 	n.columns("measure", r.Measure)
 	n.line("output", r.Upserts, r.Deltas, r.Unattributed, r.Into)
+}
+
+func (n *normal) counting(p *Plan, r *Rule) {
+	c := r.Counting
+	if c == nil {
+		return
+	}
+	n.line("count", c.Once, c.PerKey, c.Retire)
+	n.expr("dedup", c.Dedup)
+	if b := c.Budget; b != nil {
+		for rank, most := range b.Max {
+			if most > 0 {
+				n.line("budget", p.Streams[rank].Name, most)
+			}
+		}
+		for rank, ends := range b.Windows {
+			if len(ends) > 0 {
+				n.line("budget windows", p.Streams[rank].Name, ends)
+			}
+		}
+		n.expr("budget", b.Expr)
+		n.expr("replace", b.Replace)
+	}
+	if c.Cap != nil {
+		n.line("cap", r.Measure[c.Cap.Measure].Name, c.Cap.At.String(), c.Cap.Per)
+	}
 }

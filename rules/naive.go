@@ -12,33 +12,58 @@ import (
 // is what a batch recount uses. It takes the rows of one key, in any order; of the rows with one stream and id the one
 // with the smaller (time, content) counts, of those with the same content the first.
 func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
-	scope := p.NewScope()
-	events, streams := canonical(p, rows)
+	touches, streams := canonical(p, rows)
+	return naiveOutcomes(p.NewScope(), r, streams[r.Conversion], touches, streams)
+}
+
+// naiveOutcomes attributes conversions, which come in the total order.
+func naiveOutcomes(scope *Scope, r *Rule, conversions, touches []codecs.Row, streams [][]codecs.Row) []Outcome {
 	var out []Outcome
-	for _, conv := range streams[r.Conversion] {
-		out = append(out, naiveOutcome(scope, r, conv, naiveCandidates(scope, r, conv, events, streams)))
+	for _, conv := range conversions {
+		o := Outcome{Conversion: conv, found: naiveCandidates(scope, r, conv, touches, streams), touches: touches}
+		if len(o.found) > 0 && naiveAccepts(scope, r, o.found) {
+			o.Winner = *naiveWinner(o.found)
+			if r.Counting != nil && r.Counting.Retire {
+				touches = naiveRetire(scope, r, &o, touches, streams)
+			}
+		}
+		out = append(out, o)
+	}
+	if r.Counting != nil {
+		naiveCount(scope, r, out)
+	}
+	for i := range out {
+		o := &out[i]
+		for _, m := range r.Models {
+			var parts []Part
+			if o.Winner.Class != nil && o.Silent == "" {
+				parts = naiveParts(scope, m, o.found)
+			}
+			o.Parts = append(o.Parts, parts)
+		}
 	}
 	return out
 }
 
-// naiveOutcome divides a conversion among its candidates, unless the winner does not meet the rule's condition.
-func naiveOutcome(scope *Scope, r *Rule, conv codecs.Row, found []Candidate) Outcome {
-	if r.Require != nil && len(found) > 0 {
-		if holds, err := r.Require.Bool(scope, &naiveWinner(found).Tuple); err != nil || !holds {
-			found = nil
-		}
+// naiveAccepts tells whether the winner meets the rule's condition.
+func naiveAccepts(scope *Scope, r *Rule, found []Candidate) bool {
+	if r.Require == nil {
+		return true
 	}
-	o := Outcome{Conversion: conv}
-	for _, m := range r.Models {
-		o.Parts = append(o.Parts, naiveParts(scope, m, found))
-	}
-	return o
+	holds, err := r.Require.Bool(scope, &naiveWinner(found).Tuple)
+	return holds && err == nil
 }
 
 // Outcome is a conversion and who gets its credit.
 type Outcome struct {
 	Conversion codecs.Row
-	Parts      [][]Part // by index of Rule.Models; nobody has a part where the conversion is unattributed
+	Parts      [][]Part     // by index of Rule.Models; nobody has a part where the conversion is unattributed
+	Winner     Candidate    // the zero Candidate where there is none, or the rule's require does not hold for it
+	Silent     Verdict      // why the conversion does not count though it has a winner; "": it does
+	Capped     codecs.Value // what Counting.Cap leaves of its measure; Null: all
+
+	found   []Candidate
+	touches []codecs.Row // that were not retired
 }
 
 // naiveCandidates returns the candidates of a conversion, first to last: of the first class that has any, or of all.

@@ -137,17 +137,20 @@ type Rule struct {
 	Measure      []Column
 	Upserts      bool
 	Deltas       bool
-	Unattributed bool     // emit conversions without a candidate, as class "none"
-	Into         string   // topic of upserts; deltas go to Into + ".deltas"
-	Instant      bool     // a touch at the conversion's instant is before it
-	Priority     *Expr    // int or decimal: the largest wins, whatever its time; nil: time alone decides
-	Require      *Expr    // condition on the winner; where it fails the conversion is unattributed; nil: none
-	Unused       []string // names of `let` that nothing uses
+	Unattributed bool      // emit conversions without a candidate, as class "none"
+	Into         string    // topic of upserts; deltas go to Into + ".deltas"
+	Instant      bool      // a touch at the conversion's instant is before it
+	Priority     *Expr     // int or decimal: the largest wins, whatever its time; nil: time alone decides
+	Require      *Expr     // condition on the winner; where it fails the conversion is unattributed; nil: none
+	Counting     *Counting // which conversions count; nil: every one that finds a touch
+	Unused       []string  // names of `let` that nothing uses
 
 	shows  bool // a candidate's parent may be a candidate, too
 	single bool // all that the models need is one winner per conversion
 
 	// The rule as it was written, for evaluation by definition (see Naive); Classes' Vias are derived from it.
+	EveryConversion int // access path of a rule with Counting: all conversions of the key
+
 	Joins     []*Expr // by stream rank, the whole `join:` condition; nil where there is none
 	Parents   []int   // by stream rank: the touch stream that its join refers to, or -1
 	MaxGap    int64   // parent to touch

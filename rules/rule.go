@@ -25,7 +25,7 @@ type ruleInfo struct {
 }
 
 // laterKeys is what an attribute rule will be able to say.
-var laterKeys = []string{"count", "budget", "dedup", "retire", "cap", "refund_of",
+var laterKeys = []string{"refund_of",
 	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.
@@ -71,7 +71,7 @@ func (c *compiler) rules(v value) {
 func (c *compiler) rule(name string, v value) {
 	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
 	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "window_end", "instant",
-		"priority", "require", "let", "model", "across", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
+		"priority", "require", "let", "model", "across", "count", "budget", "dedup", "retire", "cap", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
 	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
 		return
 	}
@@ -109,6 +109,7 @@ func (c *compiler) rule(name string, v value) {
 		r.key(key)
 	}
 	r.output(got)
+	r.counting(got)
 	for _, l := range r.lets {
 		if !l.used {
 			r.rule.Unused = append(r.rule.Unused, l.name)
@@ -166,13 +167,7 @@ func (r *ruleInfo) windows(got map[string]value) {
 // choice reads what decides among candidates beside their times.
 func (r *ruleInfo) choice(got map[string]value) {
 	if v, ok := got["priority"]; ok {
-		if text, ok := v.text(); ok {
-			r.rule.Priority = r.c.expression(text, r.pairNames(forValue, r.touches), nil)
-			r.c.note(r.rule.Priority, useKept)
-			if x := r.rule.Priority; x != nil && x.kind != codecs.Int && x.kind != codecs.Decimal {
-				text.errorf("a priority is int or decimal; this is %s", x.kind)
-			}
-		}
+		r.rule.Priority = r.pairValue(v, "a priority", codecs.Int, codecs.Decimal)
 	}
 	if v, ok := got["require"]; ok {
 		if text, ok := v.text(); ok {

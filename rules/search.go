@@ -29,6 +29,9 @@ type Evaluator struct {
 	found   []Candidate
 	parts   []Part
 	refused []Candidate // whose winner did not meet Rule.Require
+	counted []Counted
+	retired func(touch codecs.Row) bool // touches that are out; nil: none
+	offered []codecs.Row                // under Retire: touches that were candidates in any class
 	err     error
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
-// maxStreams is what the stream byte of a stored row can tell apart.
-const maxStreams = 256
+// maxStreams is what the stream byte of a stored row can tell apart, but for the one that Rule.Counting is remembered under.
+const maxStreams = 255
 
 // defaultMaxSkew is how far event time may be ahead of a record's Kafka timestamp.
 const defaultMaxSkew = 3600 * 1_000_000

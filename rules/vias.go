@@ -27,8 +27,15 @@ func (r *ruleInfo) resolve(slots []map[ref]int) {
 		for _, touch := range info.touches {
 			via := r.via(info.class, touch, slots)
 			info.class.Vias = append(info.class.Vias, via)
+		}
+	}
+	for _, info := range r.classes {
+		for _, via := range info.class.Vias {
 			r.retention(via, info.class.Within)
 		}
+	}
+	if rule.Counting != nil {
+		rule.EveryConversion = rule.Key.path(rule.Conversion, Path{})
 	}
 	rule.settle()
 }
@@ -126,10 +133,8 @@ func (r *ruleInfo) paths(v *Via) {
 // after it keeps the candidates of all classes with it.
 func (r *ruleInfo) retention(v *Via, within int64) {
 	k, gap := r.rule.Key, r.rule.MaxGap
-	open := int64(0) // how long after it a conversion's row can change
-	if r.touchedAfter() {
-		open = gap
-	}
+	// How long after it a conversion's row can change, or others can depend on it.
+	open := r.rule.lead() + r.rule.ahead() + r.rule.back()
 	k.retain(r.rule.Conversion, open)
 	k.retain(v.Touch, within+open)
 	switch {
@@ -139,9 +144,4 @@ func (r *ruleInfo) retention(v *Via, within int64) {
 	default:
 		k.retain(v.Parent, gap+within+open)
 	}
-}
-
-// touchedAfter tells whether a touch after the conversion may get its credit.
-func (r *ruleInfo) touchedAfter() bool {
-	return slices.ContainsFunc(r.classes, func(info *classInfo) bool { return info.class.After })
 }

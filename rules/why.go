@@ -36,6 +36,16 @@ const (
 	NoWeight      Verdict = "no_weight"         // no model gives it anything
 	Refused       Verdict = "refused"           // it won, and the rule's require is false for it
 	WinnerRefused Verdict = "winner_refused"    // another won, and was refused
+	Retired       Verdict = "retired"           // it lost an earlier conversion, and is out by the rule's retire
+	WinnerSilent  Verdict = "winner_silent"     // another won a conversion that does not count
+)
+
+// The verdicts on the winner of a conversion that does not count.
+const (
+	Deduplicated Verdict = "deduplicated" // another conversion has used the dedup key on this touch
+	OverBudget   Verdict = "over_budget"  // the touch's budget is used up
+	Replaced     Verdict = "replaced"     // a conversion of a higher priority has its place in the touch's budget
+	NotFirst     Verdict = "not_first"    // by one_per_touch or one_per_key an earlier conversion counts
 )
 
 // verdictOrder has the verdicts on touches that are no candidates.
@@ -64,8 +74,16 @@ func Explain(p *Plan, r *Rule, conv codecs.Row, rows []codecs.Row) (Explanation,
 		return Explanation{}, false
 	}
 	w := &explainer{plan: p, rule: r, scope: p.NewScope(), conv: conv, streams: streams}
-	found := naiveCandidates(w.scope, r, conv, events, streams)
-	e := Explanation{Outcome: naiveOutcome(w.scope, r, conv, found)}
+	conversions := []codecs.Row{conv}
+	if r.Counting != nil { // the others decide, too
+		conversions = streams[r.Conversion]
+	}
+	var e Explanation
+	for _, o := range naiveOutcomes(w.scope, r, conversions, events, streams) {
+		if o.Conversion.Compare(conv) == 0 {
+			e.Outcome = o
+		}
+	}
 	for _, touch := range slices.Backward(events) {
 		if touch.Compare(conv) == 0 {
 			continue
@@ -74,7 +92,7 @@ func Explain(p *Plan, r *Rule, conv codecs.Row, rows []codecs.Row) (Explanation,
 			e.Findings = append(e.Findings, f)
 		}
 	}
-	w.judge(&e, found)
+	w.judge(&e)
 	return e, true
 }
 
@@ -192,7 +210,8 @@ func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 }
 
 // judge says of the candidates that were found who has credit, and of the others what they lose to.
-func (w *explainer) judge(e *Explanation, found []Candidate) {
+func (w *explainer) judge(e *Explanation) {
+	found := e.found
 	place := func(touch codecs.Row) int {
 		return slices.IndexFunc(found, func(c Candidate) bool { return c.Touch.Compare(touch) == 0 })
 	}
@@ -211,12 +230,20 @@ func (w *explainer) judge(e *Explanation, found []Candidate) {
 		if at >= 0 {
 			f.Class, f.Parent = found[at].Class, found[at].Parent
 		}
+		if !slices.ContainsFunc(e.touches, func(t codecs.Row) bool { return t.Compare(f.Touch) == 0 }) {
+			f.Verdict, f.Detail = Retired, "it lost an earlier conversion, and losers are retired"
+			continue
+		}
 		winner := naiveWinner(found)
 		switch {
 		case at < 0 && slices.ContainsFunc(found, func(c Candidate) bool { return c.Parent != nil && c.Parent.Compare(f.Touch) == 0 }):
 			f.Verdict, f.Detail = OwnTouch, "what came of it is a candidate, and the two are one"
 		case at < 0:
 			f.Verdict, f.Detail = OtherClass, fmt.Sprintf("class %s has a candidate and comes first", found[0].Class.Name)
+		case e.Silent != "" && winner == &found[at]:
+			f.Verdict, f.Detail = e.Silent, silence[e.Silent]
+		case e.Silent != "":
+			f.Verdict, f.Detail = WinnerSilent, fmt.Sprintf("%s won, and the conversion does not count: %s", w.name(winner.Touch), silence[e.Silent])
 		case unattributed && winner == &found[at]:
 			_, err := w.rule.Require.Bool(w.scope, &winner.Tuple)
 			f.Verdict, f.Detail = Refused, condition(w.rule.Require, err)
@@ -232,6 +259,14 @@ func (w *explainer) judge(e *Explanation, found []Candidate) {
 			f.Verdict, f.Detail = NoWeight, "no model gives it a part"
 		}
 	}
+}
+
+// silence says why a conversion does not count.
+var silence = map[Verdict]string{
+	Deduplicated: "another conversion has used its dedup key on this touch",
+	OverBudget:   "the budget of the touch is used up",
+	Replaced:     "a conversion of a higher priority has its place in the budget of the touch",
+	NotFirst:     "an earlier conversion counts instead",
 }
 
 // Near tells of a touch of another key in which fields of the key it differs, where it would otherwise be near: it is before the conversion,

@@ -72,6 +72,7 @@ type rulePlan struct {
 	Require    string      `json:"require,omitempty"`
 	Models     []string    `json:"models"`
 	Across     string      `json:"across"`
+	Counts     []string    `json:"counts,omitempty"` // which conversions count; none: every one
 	Columns    []string    `json:"columns"`
 	Measures   []string    `json:"measures"`
 	Writes     []string    `json:"writes"`
@@ -202,6 +203,7 @@ func describeRule(p *rules.Plan, r *rules.Rule) rulePlan {
 	for _, c := range r.Classes {
 		d.Classes = append(d.Classes, describeClass(p, r, c))
 	}
+	d.Counts = countingTexts(p, r)
 	if r.Upserts {
 		d.Writes = append(d.Writes, r.Into)
 	}
@@ -209,6 +211,55 @@ func describeRule(p *rules.Plan, r *rules.Rule) rulePlan {
 		d.Writes = append(d.Writes, processors.DeltasTopic(r))
 	}
 	return d
+}
+
+// countingTexts says which conversions count.
+func countingTexts(p *rules.Plan, r *rules.Rule) (list []string) {
+	c := r.Counting
+	if c == nil {
+		return nil
+	}
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	if c.Retire {
+		add("touches that lose are out")
+	}
+	if c.Dedup != nil {
+		add("once per touch and %s", c.Dedup)
+	}
+	if c.Once {
+		add("once per touch")
+	}
+	if b := c.Budget; b != nil {
+		switch {
+		case b.Expr != nil:
+			add("per touch at most %s", b.Expr)
+		default:
+			for rank, most := range b.Max {
+				if most > 0 {
+					add("per %s at most %d", p.Streams[rank].Name, most)
+				}
+			}
+		}
+		if b.Replace != nil {
+			add("a larger %s takes the place of the smallest", b.Replace)
+			for rank, ends := range b.Windows {
+				var texts []string
+				for _, end := range ends {
+					texts = append(texts, rules.FormatDuration(end))
+				}
+				if len(ends) > 0 {
+					add("but not across %s after a %s", strings.Join(texts, ", "), p.Streams[rank].Name)
+				}
+			}
+		}
+	}
+	if c.PerKey > 0 {
+		add("not within %s after another of the key", rules.FormatDuration(c.PerKey))
+	}
+	if c.Cap != nil {
+		add("%s up to %s in %s per key", r.Measure[c.Cap.Measure].Name, c.Cap.At, rules.FormatDuration(c.Cap.Per))
+	}
+	return list
 }
 
 func modelText(m *rules.Model) string {

@@ -98,6 +98,7 @@ func writeRuleText(t io.Writer, r *rulePlan, line func(cells ...string), optiona
 	optional("priority", r.Priority)
 	optional("require", r.Require)
 	line("models", strings.Join(r.Models, "; ")+", over "+map[string]string{"class": "the best class", "all": "all classes"}[r.Across])
+	optional("counts", strings.Join(r.Counts, "; "))
 	optional("select", strings.Join(r.Columns, "; "))
 	optional("measure", strings.Join(r.Measures, "; "))
 	line("writes", strings.Join(r.Writes, ", "))
