@@ -183,7 +183,8 @@ func (m marksOf) By(r *rules.Rule, touch codecs.Row) codecs.Row {
 	return codecs.Row(row.Value(0).Str)
 }
 
-// retire brings what the history remembers up to what was counted. What a conversion before the first that was counted anew took out stays.
+// retire brings what the history remembers up to what was counted. What a conversion took out before the first that was counted anew was offered
+// to none that was, and stays.
 func (p *partition) retire(c *recounted, after *recount, h *tables.History) {
 	stream := markStream(p.plan)
 	for id, lost := range c.before.lost {
@@ -194,8 +195,7 @@ func (p *partition) retire(c *recounted, after *recount, h *tables.History) {
 	for id, lost := range after.lost {
 		encoded := codecs.AppendValue(nil, codecs.StringValue(id))
 		if known := h.Get(stream, encoded); known != nil {
-			by := codecs.Row(known.Value(0).Str)
-			if by.Compare(c.since) < 0 || lost.by != nil && by.Compare(lost.by) == 0 && known.Time() == lost.touch.Time() {
+			if by := codecs.Row(known.Value(0).Str); lost.by != nil && by.Compare(lost.by) == 0 && known.Time() == lost.touch.Time() {
 				continue
 			}
 			h.Remove(stream, encoded)

@@ -69,17 +69,21 @@ func (r *Rule) lead() int64 {
 	return 0
 }
 
-// back is how long before a conversion others can decide whether it counts.
+// back is how long before a conversion others can decide what it has, once ahead has been taken into account.
 func (r *Rule) back() (us int64) {
 	c := r.Counting
-	switch {
-	case c == nil:
+	if c == nil {
 		return 0
-	case c.PerTouch() || c.Retire:
-		us = r.span()
 	}
-	if us += c.PerKey; c.Cap != nil {
+	if us = c.PerKey; c.Cap != nil {
 		us += c.Cap.Per
+	}
+	// What a conversion replaces is of its own touch, and so is all that decides about the two.
+	if r.ahead() > 0 && us == 0 {
+		return 0
+	}
+	if c.PerTouch() || c.Retire {
+		us += r.span()
 	}
 	return us
 }
