@@ -34,6 +34,9 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 	}
 	for _, r := range p.key.Rules {
 		o.bounded[r.Conversion] = false
+		for _, t := range r.Takings {
+			o.bounded[t.Stream] = false
+		}
 	}
 	for s, bounded := range o.bounded {
 		if bounded {

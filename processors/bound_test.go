@@ -42,7 +42,7 @@ func TestFullHistoriesLoseNoCredit(t *testing.T) {
 					}
 				}
 				for step := range 120 {
-					stream, value := randomRecord(rng, 25)
+					stream, value := randomRecord(rng, plan, 25)
 					value = bytes.Replace(value, []byte(`"id":"`), fmt.Appendf(nil, `"id":"%d-`, step), 1) // no conflicts
 					e.accept(stream, value)
 					accepted = 0

@@ -34,6 +34,7 @@ type cleanser struct {
 	dec    *codecs.Decoder
 	scope  *rules.Scope
 	dims   []*tables.Dimension // by index of Plan.Tables
+	back   []*rules.Taking     // refunds that say how much they take back
 }
 
 func newCleanser(plan *rules.Plan, stream *rules.Stream, dims []*tables.Dimension) *cleanser {
@@ -45,7 +46,15 @@ func newCleanser(plan *rules.Plan, stream *rules.Stream, dims []*tables.Dimensio
 		}
 		spec.Slots = append(spec.Slots, f)
 	}
-	return &cleanser{stream: stream, dec: codecs.NewDecoder(spec), scope: plan.NewScope(), dims: dims}
+	c := &cleanser{stream: stream, dec: codecs.NewDecoder(spec), scope: plan.NewScope(), dims: dims}
+	for _, r := range plan.Rules {
+		for _, t := range r.Takings {
+			if t.Stream == stream.Rank && t.Valued {
+				c.back = append(c.back, t)
+			}
+		}
+	}
+	return c
 }
 
 // clean decodes a record into ev, all but its Key, and stamps it from the tables.
@@ -80,6 +89,12 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 	if size := 2*len(r.Value) + stamped; stamped > 0 && size > 2*MaxInputBytes {
 		return codecs.Rejectf(codecs.ReasonTooLarge, "%d bytes, of which %d from tables, more than the limit of %d", size, stamped, 2*MaxInputBytes)
 	}
+	for _, t := range c.back {
+		link, value := eventValue(ev, t.Link), eventValue(ev, t.Value)
+		if !link.IsNull() && !value.IsNull() && value.Num <= 0 {
+			return codecs.Rejectf(reasonBadRefund, "it takes back %s of %q; it must be more than 0", codecs.AppendText(nil, value), codecs.AppendText(nil, link))
+		}
+	}
 	if c.stream.Where == nil {
 		return nil
 	}
@@ -92,14 +107,22 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 	return nil
 }
 
+// eventValue returns what a slot of an event holds.
+func eventValue(ev *codecs.Event, slot int) codecs.Value {
+	switch slot {
+	case codecs.SlotID:
+		return ev.ID
+	case codecs.SlotTime:
+		return codecs.TimeValue(ev.Time)
+	}
+	return ev.Fields[slot]
+}
+
 // keyOf appends the event's key among the rules with that key.
 func keyOf(dst []byte, k *rules.Key, ev *codecs.Event) ([]byte, *codecs.Reject) {
 	at := len(dst)
 	for i, slot := range k.Slots[ev.Stream] {
-		v := ev.ID
-		if slot >= 0 {
-			v = ev.Fields[slot]
-		}
+		v := eventValue(ev, slot)
 		if v.IsNull() {
 			return dst, codecs.Rejectf(reasonMissingKey, "key field %q is absent", k.Fields[i])
 		}

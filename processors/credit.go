@@ -10,7 +10,23 @@ const (
 	deltaAttributed   = "attributed"
 	deltaUnattributed = "unattributed"
 	deltaCorrected    = "corrected"
+	deltaRefund       = "refund"
+	deltaInvalidated  = "invalidated"
 )
+
+// changeReason is why a conversion's rows change because of an event.
+func changeReason(r *rules.Rule, cause codecs.Row) string {
+	for _, t := range r.Takings {
+		switch {
+		case !t.Takes(cause):
+		case t.Refund:
+			return deltaRefund
+		default:
+			return deltaInvalidated
+		}
+	}
+	return deltaCorrected
+}
 
 // change emits the difference between a conversion's rows as they were and as they are. Both are in the order of rows. own tells that, if the
 // cause is a conversion, it is this one.
@@ -22,6 +38,7 @@ func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, own bo
 		}
 	}
 	isNew := len(before) == 0
+	changed := changeReason(r, cause)
 	for _, m := range r.Models {
 		var old, now []*codecs.Credit
 		old, before = cutModel(before, m.Name)
@@ -32,15 +49,15 @@ func (p *partition) change(r *rules.Rule, before, after []*codecs.Credit, own bo
 				p.changed(r, pair.before, pair.after)
 			}
 			if pair.before != nil {
-				p.tally.correction(r.Name)
-				p.delta(r, pair.before, -1, deltaCorrected, cause, raw)
+				p.tally.correction(r.Name, changed)
+				p.delta(r, pair.before, -1, changed, cause, raw)
 			}
 		}
 		for _, pair := range p.pairs {
 			switch c := pair.after; {
 			case c == nil:
 			case !isNew:
-				p.delta(r, c, 1, deltaCorrected, cause, raw)
+				p.delta(r, c, 1, changed, cause, raw)
 			case c.Class == codecs.NoClass:
 				p.delta(r, c, 1, deltaUnattributed, cause, raw)
 			default:

@@ -42,16 +42,17 @@ func (p *partition) recountOf(r *rules.Rule, row, old codecs.Row, h *tables.Hist
 			c.since = old
 		}
 		c.alone = old == nil && h.Latest(r.Conversion) < row.Time()
-	} else {
-		first := earliest{}
-		p.eval.Reach(r, row, h, &first)
-		if old != nil {
-			p.eval.Reach(r, old, h, &first)
-		}
-		if c.since = first.row; c.since == nil {
-			return c, false
-		}
 	}
+	first := earliest{row: c.since}
+	p.reachRow(r, row, h, &first)
+	if old != nil {
+		p.reachRow(r, old, h, &first)
+	}
+	if first.row == nil {
+		return c, false
+	}
+	c.alone = c.alone && first.row.Compare(row) == 0
+	c.since = first.row
 	c.shown, c.from = r.Affected(c.since.Time())
 	c.alone = c.alone && c.shown == c.since.Time()
 	return c, true
@@ -81,7 +82,7 @@ func (p *partition) countBefore(c *recounted, h *tables.History) error {
 // countAfter counts again with the event, emits what differs and remembers who is out.
 func (p *partition) countAfter(c *recounted, h *tables.History, version uint64, cause codecs.Row, raw *Raw) error {
 	after, err := p.count(c, c.since, h)
-	own := ""
+	own := "" // no id is empty
 	if cause.Stream() == c.rule.Conversion {
 		own = string(cause.ID())
 	}
@@ -141,7 +142,7 @@ func (p *partition) countedRows(r *rules.Rule, c *rules.Counted, h *tables.Histo
 		if failed == nil {
 			failed = err
 		}
-		rows, err = appendRows(rows, p.plan, p.eval, r, m, c.Conversion, parts, c.Capped)
+		rows, err = appendRows(rows, p.plan, p.eval, r, m, c.Conversion, parts, c.Terms)
 		if failed == nil {
 			failed = err
 		}

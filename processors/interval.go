@@ -25,7 +25,7 @@ func (i *interval) of(rows []*codecs.Credit) []*codecs.Credit {
 // clear emits a delete for a conversion of the interval that comes in and has no row: under the rules as they were it may have
 // had one, which nothing else would take back.
 func (p *partition) clear(r *rules.Rule, version uint64, cause codecs.Row, raw *Raw) {
-	if !p.interval.replaces || cause.Stream() != r.Conversion || !p.interval.contains(cause.Time()) {
+	if r.IsRefund(cause) || !p.interval.replaces || cause.Stream() != r.Conversion || !p.interval.contains(cause.Time()) {
 		return
 	}
 	// What an expression fails on is reported with rows that count.

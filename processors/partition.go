@@ -23,6 +23,7 @@ type partition struct {
 	emit  func(codecs.Record)
 	tally *tally
 	eval  *rules.Evaluator
+	takes bool // something is taken back under the key's rules
 
 	// changed, where it is set, is told of every change of a conversion's row; nil is no row.
 	changed func(r *rules.Rule, before, after *codecs.Credit)
@@ -48,7 +49,7 @@ type reached struct {
 
 // newPartition returns the processor over a table, which must be restored. emit takes over the records' slices.
 func newPartition(plan *rules.Plan, key *rules.Key, t *tables.Table, emit func(codecs.Record), tally *tally) *partition {
-	return &partition{plan: plan, key: key, table: t, emit: emit, tally: tally, eval: rules.NewEvaluator(plan)}
+	return &partition{plan: plan, key: key, table: t, emit: emit, tally: tally, eval: rules.NewEvaluator(plan), takes: takes(key)}
 }
 
 // shapeOf says what the table of a key keeps.
@@ -139,6 +140,10 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	p.observe(key, row, raw, ObservedAccepted)
 	p.reach(h, row, old)
 	failed := p.evaluateBefore(h)
+	var excess map[string]bool
+	if p.takes {
+		excess = p.excessBefore(h, row)
+	}
 	version := p.table.Accept()
 	if old != nil {
 		h.Remove(rank, old.ID())
@@ -158,6 +163,9 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	}
 	if failed != nil {
 		p.reject(row, raw, codecs.Rejectf(reasonExpression, "%v", failed), failed.(ruleError).rule.Name)
+	}
+	if p.takes {
+		p.notices(h, row, raw, excess)
 	}
 	if err := p.bound(h, row, raw); err != nil {
 		return err
@@ -190,14 +198,14 @@ func (p *partition) reach(h *tables.History, row, old codecs.Row) {
 			}
 			continue
 		}
+		c := collector{p: p, rule: r, from: len(p.reached)}
 		if row.Stream() == r.Conversion {
 			p.reached = append(p.reached, reached{r, old, row})
-			continue
+			c.from++
 		}
-		c := collector{p: p, rule: r, from: len(p.reached)}
-		p.eval.Reach(r, row, h, &c)
+		p.reachRow(r, row, h, &c)
 		if old != nil {
-			p.eval.Reach(r, old, h, &c)
+			p.reachRow(r, old, h, &c)
 		}
 	}
 }

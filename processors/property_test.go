@@ -21,8 +21,26 @@ streams:
   v: {topic: v, fields: {id: string, t: time_us, u: string, p: string, n: int}, time: t, id: id, lateness: 100d}
   c: {topic: c, fields: {id: string, t: time_us, u: string, x: string, p: string, n: int}, time: t, id: id, lateness: 100d}
   e: {topic: e, fields: {id: string, t: time_us, u: string, p: string, n: int, w: decimal}, time: t, id: id, lateness: 100d}
-rules:
 `
+
+// takingStreams take back events of the others.
+const takingStreams = `
+  r: {topic: r, fields: {id: string, t: time_us, u: string, of: string, w: decimal}, time: t, id: id, lateness: 100d, refund_of: {stream: e, id: of, value: w}}
+  f: {topic: f, fields: {id: string, t: time_us, u: string, of: string}, time: t, id: id, lateness: 100d, invalidate: {stream: i, id: of}}
+  g: {topic: g, fields: {id: string, t: time_us, u: string, of: string}, time: t, id: id, lateness: 100d, invalidate: {stream: c, id: of}}
+  d: {topic: d, fields: {id: string, t: time_us, u: string, of: string}, time: t, id: id, lateness: 100d, invalidate: {stream: e, id: of}}
+`
+
+// propertySource is the streams that a rule is about. Where it can be taken back the streams that do are among them, and records of the
+// conversion stream may be refunds themselves.
+func propertySource(rule string) string {
+	streams := propertyStreams
+	if strings.Contains(propertyRules[rule], "adjust_within") {
+		streams = strings.Replace(streams, "p: string, n: int, w: decimal}, time: t, id: id", "p: string, n: int, w: decimal, of: string}, time: t, id: id, refund_of: {id: of, value: w}", 1)
+		streams += takingStreams[1:]
+	}
+	return streams + "rules:\n"
+}
 
 // propertyRules exercise every kind of candidate. Windows are a few microseconds, so that random events hit their
 // borders.
@@ -208,6 +226,27 @@ var propertyRules = map[string]string{
     retire: losers
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: c, within: 9us}, B: {touch: i, within: 6us}}`,
+	"taken back": `
+    adjust_within: 12us
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us}, B: {touch: [i, v], within: 6us}}`,
+	"taken back, all models": `
+    adjust_within: 6us
+    across: all
+    priority: touch.n
+    model: [last, linear, position]
+    classes: {A: {touch: c, within: 8us}, B: {touch: i, within: 12us}}`,
+	"taken back, counting": `
+    adjust_within: 9us
+    budget: {max: 1, replace: e.n}
+    retire: losers
+    cap: {measure: w, at: 3, per: 9us}
+    join: {c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: i, within: 12us}}`,
+	"taken back, one per key": `
+    adjust_within: 9us
+    count: {one_per_key: 6us}
+    classes: {A: {touch: [c, i], within: 8us}}`,
 	"parents beside their touches": `
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: [c, i], within: 9us, where: e.n > 0}, B: {touch: [i, v], within: 14us}}
@@ -215,7 +254,7 @@ var propertyRules = map[string]string{
 }
 
 func propertyPlan(t testing.TB, rule string, unattributed bool) *rules.Plan {
-	src := propertyStreams + "  - name: r\n    attribute: e\n    key: u\n    lookback: 20us\n    into: out\n    measure: {w: e.w}" + propertyRules[rule]
+	src := propertySource(rule) + "  - name: r\n    attribute: e\n    key: u\n    lookback: 20us\n    into: out\n    measure: {w: e.w}" + propertyRules[rule]
 	if unattributed {
 		src += "\n    unattributed: emit"
 	}
@@ -224,8 +263,8 @@ func propertyPlan(t testing.TB, rule string, unattributed bool) *rules.Plan {
 
 // randomRecord makes a record of few values, so that ties, joins, duplicates and conflicting ids are common; the shorter
 // the span of times, the fewer.
-func randomRecord(rng *rand.Rand, span int64) (stream int, value []byte) {
-	stream = rng.IntN(4)
+func randomRecord(rng *rand.Rand, plan *rules.Plan, span int64) (stream int, value []byte) {
+	stream = rng.IntN(len(plan.Streams))
 	few := int(span/10) + 1
 	optional := func(name, text string) string {
 		if rng.IntN(12) == 0 {
@@ -236,6 +275,9 @@ func randomRecord(rng *rand.Rand, span int64) (stream int, value []byte) {
 	b := fmt.Sprintf(`{"id":"%d","t":%d,"u":"u%d"`, rng.IntN(12), rng.Int64N(span), rng.IntN(few))
 	b += optional("x", fmt.Sprintf(`"x%d"`, rng.IntN(few+1))) + optional("p", fmt.Sprintf(`"p%d"`, rng.IntN(few)))
 	b += optional("n", fmt.Sprint(rng.IntN(4))) + optional("w", fmt.Sprintf("%d.5", rng.IntN(3)))
+	if rng.IntN(3) > 0 || stream != 3 {
+		b += optional("of", fmt.Sprintf(`"%d"`, rng.IntN(12)))
+	}
 	return stream, []byte(b + "}")
 }
 
@@ -314,7 +356,7 @@ func (e *engine) batch() map[string]*codecs.Credit {
 	for key, rows := range e.rows {
 		for _, o := range rules.Naive(e.plan, r, rows) {
 			for i, m := range r.Models {
-				rows, err := appendRows(nil, e.plan, eval, r, m, o.Conversion, o.Parts[i], o.Capped)
+				rows, err := appendRows(nil, e.plan, eval, r, m, o.Conversion, o.Parts[i], o.Terms)
 				if err != nil {
 					e.t.Fatal(err)
 				}
@@ -376,7 +418,7 @@ func TestEveryPrefixEqualsBatch(t *testing.T) {
 					e := newEngine(t, plan, options())
 					var log [][2][]byte
 					for step := range 60 {
-						stream, value := randomRecord(rng, span)
+						stream, value := randomRecord(rng, plan, span)
 						e.accept(stream, value)
 						if why := e.check(); why != "" {
 							t.Fatalf("seed %d, step %d, after %s: %s", seed, step, value, why)
@@ -432,7 +474,7 @@ func TestEveryOrderOfArrivalHasTheSameNet(t *testing.T) {
 				plan := propertyPlan(t, rule, true)
 				var events []arrival
 				for len(events) < 6 {
-					stream, value := randomRecord(rng, 12)
+					stream, value := randomRecord(rng, plan, 12)
 					events = append(events, arrival{stream, value})
 				}
 				orders := 0

@@ -56,7 +56,7 @@ func (r *Recount) Rows(yield func(rule *rules.Rule, c *codecs.Credit)) error {
 			for _, rule := range k.Rules {
 				for _, o := range rules.Naive(r.plan, rule, rows) {
 					for j, m := range rule.Models {
-						rendered, err := appendRows(nil, r.plan, eval, rule, m, o.Conversion, o.Parts[j], o.Capped)
+						rendered, err := appendRows(nil, r.plan, eval, rule, m, o.Conversion, o.Parts[j], o.Terms)
 						if err != nil {
 							return err
 						}

@@ -9,14 +9,18 @@ import (
 
 // rows returns the rows of a conversion under a rule. An error is an expression's; the rows are right all the same.
 func (p *partition) rows(r *rules.Rule, conv codecs.Row, h rules.History) ([]*codecs.Credit, error) {
+	if p.eval.Out(r, conv, h) {
+		return nil, nil
+	}
 	found, failed := p.eval.Candidates(r, conv, h)
+	_, terms := p.eval.Refunds(r, conv, h)
 	var rows []*codecs.Credit
 	for _, m := range r.Models {
 		parts, err := p.eval.Parts(m, found)
 		if failed == nil {
 			failed = err
 		}
-		rows, err = appendRows(rows, p.plan, p.eval, r, m, conv, parts, codecs.Value{})
+		rows, err = appendRows(rows, p.plan, p.eval, r, m, conv, parts, terms)
 		if failed == nil {
 			failed = err
 		}
@@ -24,9 +28,8 @@ func (p *partition) rows(r *rules.Rule, conv codecs.Row, h rules.History) ([]*co
 	return rows, failed
 }
 
-// appendRows renders what a model gives of a conversion: a row for each part, or the row of nobody, unless the rule has none. capped, if it is
-// not Null, is what the rule's cap leaves of its measure.
-func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, m *rules.Model, conv codecs.Row, parts []rules.Part, capped codecs.Value) ([]*codecs.Credit, error) {
+// appendRows renders what a model gives of a conversion: a row for each part, or the row of nobody, unless the rule has none.
+func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *rules.Rule, m *rules.Model, conv codecs.Row, parts []rules.Part, terms rules.Terms) ([]*codecs.Credit, error) {
 	if len(parts) == 0 {
 		if !r.Unattributed {
 			return rows, nil
@@ -47,6 +50,9 @@ func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *
 		part := &parts[i]
 		c := newRow(r, m, conv)
 		c.Class, c.Credit = part.Class.Name, int64(credits[i])
+		if terms.Refunded && terms.Left == 0 {
+			c.Credit = 0
+		}
 		c.TouchID, c.Touch = part.Tuple.Touch.IDValue(), plan.Streams[part.Tuple.Touch.Stream()].Name
 		var err error
 		if c.Select, err = columns(e, r.Select, &part.Tuple); failed == nil {
@@ -56,7 +62,7 @@ func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *
 		rows = append(rows, c)
 	}
 	for k := range r.Measure {
-		if err := measure(rows[from:], e, r, k, parts, weights, total, capped); failed == nil {
+		if err := measure(rows[from:], e, r, k, parts, weights, total, &terms); failed == nil {
 			failed = err
 		}
 	}
@@ -65,14 +71,17 @@ func appendRows(rows []*codecs.Credit, plan *rules.Plan, e *rules.Evaluator, r *
 
 // measure sets the k-th measure of the rows of one model. What the conversion has is divided; of what each touch has for itself it gets its
 // part.
-func measure(rows []*codecs.Credit, e *rules.Evaluator, r *rules.Rule, k int, parts []rules.Part, weights []uint64, total uint64, capped codecs.Value) error {
+func measure(rows []*codecs.Credit, e *rules.Evaluator, r *rules.Rule, k int, parts []rules.Part, weights []uint64, total uint64, terms *rules.Terms) error {
 	column := &r.Measure[k]
 	var failed error
 	value := func(t *rules.Tuple) codecs.Value {
-		if !capped.IsNull() && r.Counting.Cap.Measure == k {
-			return capped
-		}
 		v, err := e.Value(column, t)
+		if !terms.Capped.IsNull() && r.Counting.Cap.Measure == k {
+			v, err = terms.Capped, nil
+		}
+		if terms.Refunded && err == nil && !v.IsNull() {
+			v, err = remaining(v, terms)
+		}
 		if failed == nil {
 			failed = err
 		}
@@ -105,6 +114,14 @@ func measure(rows []*codecs.Credit, e *rules.Evaluator, r *rules.Rule, k int, pa
 		}
 	}
 	return failed
+}
+
+// remaining is what refunds leave of a measure.
+func remaining(v codecs.Value, terms *rules.Terms) (codecs.Value, error) {
+	if terms.Left == 0 {
+		return codecs.IntValue(0), nil
+	}
+	return codecs.PartOfValue(v, terms.Left, terms.Of)
 }
 
 // nobody renders the row of a conversion that no touch gets.

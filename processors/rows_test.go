@@ -15,7 +15,8 @@ import (
 // What a model divides has a row per touch. A touch that comes late takes its part from the others, each in a pair of deltas, and the
 // row of nobody goes when the first touch comes.
 func TestRowsOfAModelThatDivides(t *testing.T) {
-	plan := mustCompile(t, propertyStreams+`  - name: r
+	plan := mustCompile(t, propertyStreams+`rules:
+  - name: r
     attribute: e
     key: u
     lookback: 20us

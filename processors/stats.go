@@ -26,7 +26,7 @@ type counts struct {
 	streams     []streamCounts // by rank
 	rejected    map[string]int64
 	rows        map[RowKind]int64
-	corrections map[string]int64
+	corrections map[Correction]int64
 	written     map[Output]int64
 }
 
@@ -37,6 +37,15 @@ type RowKind struct {
 	Rule, Model, Class string
 	Sign               int // 1 or -1
 }
+
+// Correction is what rows that were taken back are counted by.
+type Correction struct {
+	Rule   string
+	Reason string // of the delta: "corrected", "refund" or "invalidated"
+}
+
+// CorrectionReasons are the reasons for which rows are taken back.
+var CorrectionReasons = []string{deltaCorrected, deltaRefund, deltaInvalidated}
 
 // Output is what records of output topics are counted by.
 type Output struct {
@@ -54,7 +63,7 @@ type Snapshot struct {
 	Duplicates  map[string]int64 // by stream; of conflicting versions of an event, those that lost
 	Rejected    map[string]int64 // by reason
 	Rows        map[RowKind]int64
-	Corrections map[string]int64 // by rule
+	Corrections map[Correction]int64
 	Written     map[Output]int64 // records of output topics
 
 	Stage      string // what is done before the processors run, or instead; "": they run
@@ -75,7 +84,7 @@ func newCounts(streams int) counts {
 		streams:     make([]streamCounts, streams),
 		rejected:    map[string]int64{},
 		rows:        map[RowKind]int64{},
-		corrections: map[string]int64{},
+		corrections: map[Correction]int64{},
 		written:     map[Output]int64{},
 	}
 }
@@ -177,8 +186,8 @@ func (t *tally) row(c *codecs.Credit, sign int) {
 	t.changed = true
 }
 
-func (t *tally) correction(rule string) {
-	t.corrections[rule]++
+func (t *tally) correction(rule, reason string) {
+	t.corrections[Correction{rule, reason}]++
 	t.changed = true
 }
 

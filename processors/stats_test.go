@@ -22,14 +22,14 @@ func TestStatsCountWhatIsCommitted(t *testing.T) {
 		t.duplicate(1)
 		t.reject("r")
 		t.row(&codecs.Credit{Rule: "rule", Model: "last", Class: "PC"}, -1)
-		t.correction("rule")
+		t.correction("rule", deltaCorrected)
 		t.output("rule", OpDelta)
 	}
 	want := func(when string, times int64) {
 		t.Helper()
 		n := s.Snapshot()
 		if n.Accepted["b"] != 2*times || n.Accepted["a"] != 0 || n.Late["a"] != times || n.Duplicates["b"] != times ||
-			n.Rejected["r"] != times || n.Rows[RowKind{"rule", "last", "PC", -1}] != times || n.Corrections["rule"] != times ||
+			n.Rejected["r"] != times || n.Rows[RowKind{"rule", "last", "PC", -1}] != times || n.Corrections[Correction{"rule", deltaCorrected}] != times ||
 			n.Written[Output{"rule", OpDelta}] != times {
 			t.Errorf("%s: %+v, want everything %d times", when, n, times)
 		}

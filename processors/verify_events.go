@@ -249,7 +249,7 @@ func (c *recounter) outcomes(key *rules.Key, rule *rules.Rule, rows []codecs.Row
 		var credits []*codecs.Credit
 		for j, m := range rule.Models {
 			// What an expression fails on is a reject, and the rows are right all the same.
-			credits, _ = appendRows(credits, c.v.plan, c.eval, rule, m, o.Conversion, o.Parts[j], o.Capped)
+			credits, _ = appendRows(credits, c.v.plan, c.eval, rule, m, o.Conversion, o.Parts[j], o.Terms)
 		}
 		if err := yield(o.Conversion, credits); err != nil {
 			return err
@@ -313,6 +313,9 @@ func (c *recounter) lookUp(key *rules.Key, rule *rules.Rule, rows []codecs.Row, 
 		return h.Err()
 	}
 	for _, conv := range conversions.rows {
+		if p.eval.Out(rule, conv, h) {
+			continue
+		}
 		credits, _ := p.rows(rule, conv, h)
 		if err := yield(conv, credits); err != nil {
 			return err

@@ -25,7 +25,7 @@ func TestVerifyCountsLargeHistoriesAlike(t *testing.T) {
 			}
 			var rows []codecs.Row
 			for range 60 {
-				stream, value := randomRecord(rng, 25)
+				stream, value := randomRecord(rng, plan, 25)
 				var ev codecs.Event
 				if why := clean[stream].clean(&Raw{Value: value}, &ev); why != nil {
 					t.Fatal(why)

@@ -14,7 +14,7 @@ import (
 // touch is kept from it by something.
 func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 	kept := []rules.Verdict{rules.AfterConversion, rules.NoParent, rules.JoinDiffers, rules.ParentGap, rules.TooSoon, rules.OutsideWindow,
-		rules.ParentWindow, rules.JoinFalse, rules.Filtered, rules.Expired}
+		rules.ParentWindow, rules.JoinFalse, rules.Filtered, rules.Expired, rules.Invalidated}
 	silent := []rules.Verdict{rules.Deduplicated, rules.OverBudget, rules.Replaced, rules.NotFirst}
 	without := slices.Concat(kept, silent, []rules.Verdict{rules.Refused, rules.WinnerRefused, rules.WinnerSilent, rules.Retired, rules.OwnTouch, rules.OtherClass})
 	seen := map[rules.Verdict]int{}
@@ -26,7 +26,7 @@ func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 				r := plan.Rules[0]
 				e := newEngine(t, plan, tables.Options{})
 				for range 60 {
-					e.accept(randomRecord(rng, 25))
+					e.accept(randomRecord(rng, plan, 25))
 				}
 				for _, rows := range e.rows {
 					for _, o := range rules.Naive(plan, r, rows) {

@@ -69,7 +69,7 @@ func (c *Candidate) add(v *Via, row codecs.Row) {
 // the next call, or the next change of the history. An error is that of an expression, which then counts as false; the candidates are right
 // all the same.
 func (e *Evaluator) Candidates(r *Rule, conv codecs.Row, h History) ([]Candidate, error) {
-	e.err = nil
+	e.err, e.rule, e.history = nil, r, h
 	e.found = e.found[:0]
 	e.refused, e.offered = nil, e.offered[:0]
 	if r.single {

@@ -70,6 +70,7 @@ type compiler struct {
 	keys      map[string]*keyInfo    // by fields
 	exprs     []*Expr
 	operators map[string]*builtin.Function
+	takes     []*takingInfo
 	touches   int // state.max_touches
 }
 
@@ -121,6 +122,7 @@ func (c *compiler) document(root value) {
 		c.declareTables(v)
 	}
 	c.streamConditions()
+	c.takings()
 	if v, ok := got["rules"]; ok {
 		c.rules(v)
 	}

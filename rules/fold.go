@@ -12,9 +12,9 @@ import (
 // Counted is a conversion of a rule with Counting, and whether it counts. Its rows alias the history.
 type Counted struct {
 	Conversion codecs.Row
-	Winner     Candidate    // the zero Candidate where there is none
-	Silent     Verdict      // why it does not count though it has a winner; "": it does
-	Capped     codecs.Value // what the cap leaves of its measure; Null: all
+	Winner     Candidate // the zero Candidate where there is none
+	Silent     Verdict   // why it does not count though it has a winner; "": it does
+	Terms      Terms
 	Lost       []codecs.Row // under Retire: touches that are out after it; one may be there twice
 
 	priority codecs.Value // by Budget.Replace
@@ -40,6 +40,9 @@ func (e *Evaluator) Count(r *Rule, h History, from int64, since codecs.Row, know
 	f := &fold{e: e, r: r, since: since, known: known, lost: map[string]bool{}}
 	e.counted = e.counted[:0]
 	h.Descend(r.Conversion, r.EveryConversion, nil, from, maxEventTime, f)
+	if len(r.Takings) > 0 {
+		e.counted = slices.DeleteFunc(e.counted, func(c Counted) bool { return e.Out(r, c.Conversion, h) })
+	}
 	slices.Reverse(e.counted)
 	for i := range e.counted {
 		f.decide(&e.counted[i], h)
@@ -47,6 +50,12 @@ func (e *Evaluator) Count(r *Rule, h History, from int64, since codecs.Row, know
 	f.touches()
 	f.key()
 	f.cap()
+	for i := range e.counted {
+		c := &e.counted[i]
+		capped := c.Terms.Capped
+		_, c.Terms = e.Refunds(r, c.Conversion, h)
+		c.Terms.Capped = capped
+	}
 	return e.counted, f.err
 }
 
@@ -274,9 +283,9 @@ func (f *fold) cap() {
 		amount := units(v.Num, v.Scale)
 		switch {
 		case left.Sign() == 0:
-			conv.Capped = codecs.IntValue(0)
+			conv.Terms.Capped = codecs.IntValue(0)
 		case left.Cmp(amount) < 0:
-			conv.Capped = f.exact(left)
+			conv.Terms.Capped = f.exact(left)
 			left = new(big.Int)
 		default:
 			left.Sub(left, amount)

@@ -127,6 +127,7 @@ func (n *normal) rule(p *Plan, r *Rule) {
 	n.expr("priority", r.Priority)
 	n.expr("require", r.Require)
 	n.counting(p, r)
+	n.takings(p, r)
 	n.columns("select", r.Select)
 	n.columns("measure", r.Measure)
 	n.line("output", r.Upserts, r.Deltas, r.Unattributed, r.Into)

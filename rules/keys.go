@@ -93,8 +93,14 @@ func isPrefix(prefix, list []string) bool {
 	return len(prefix) <= len(list) && slices.Equal(prefix, list[:len(prefix)])
 }
 
-// streams are the conversion stream, the touch streams and their parents.
+// streams are all streams that the rule reads.
 func (r *ruleInfo) streams() []*streamInfo {
+	list := r.own()
+	return append(list, r.takenBy(list)...)
+}
+
+// own are the conversion stream, the touch streams and their parents.
+func (r *ruleInfo) own() []*streamInfo {
 	list := append([]*streamInfo{r.conversion}, r.touches...)
 	for _, s := range r.touches {
 		if p := r.parent(s); p != nil && !slices.Contains(list, p) {

@@ -12,8 +12,15 @@ import (
 // is what a batch recount uses. It takes the rows of one key, in any order; of the rows with one stream and id the one
 // with the smaller (time, content) counts, of those with the same content the first.
 func Naive(p *Plan, r *Rule, rows []codecs.Row) []Outcome {
-	touches, streams := canonical(p, rows)
-	return naiveOutcomes(p.NewScope(), r, streams[r.Conversion], touches, streams)
+	events, streams := canonical(p, rows)
+	touches, left := naiveTaken(r, events, streams)
+	out := naiveOutcomes(p.NewScope(), r, left[r.Conversion], touches, left)
+	for i := range out {
+		capped := out[i].Terms.Capped
+		out[i].Terms = naiveTerms(r, out[i].Conversion, streams)
+		out[i].Terms.Capped = capped
+	}
+	return out
 }
 
 // naiveOutcomes attributes conversions, which come in the total order.
@@ -57,10 +64,10 @@ func naiveAccepts(scope *Scope, r *Rule, found []Candidate) bool {
 // Outcome is a conversion and who gets its credit.
 type Outcome struct {
 	Conversion codecs.Row
-	Parts      [][]Part     // by index of Rule.Models; nobody has a part where the conversion is unattributed
-	Winner     Candidate    // the zero Candidate where there is none, or the rule's require does not hold for it
-	Silent     Verdict      // why the conversion does not count though it has a winner; "": it does
-	Capped     codecs.Value // what Counting.Cap leaves of its measure; Null: all
+	Parts      [][]Part  // by index of Rule.Models; nobody has a part where the conversion is unattributed
+	Winner     Candidate // the zero Candidate where there is none, or the rule's require does not hold for it
+	Silent     Verdict   // why the conversion does not count though it has a winner; "": it does
+	Terms      Terms
 
 	found   []Candidate
 	touches []codecs.Row // that were not retired

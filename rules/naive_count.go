@@ -128,11 +128,11 @@ func naiveCount(scope *Scope, r *Rule, list []Outcome) {
 		spent[period].Add(spent[period], number(v))
 		switch {
 		case left.Sign() <= 0:
-			o.Capped = codecs.IntValue(0)
+			o.Terms.Capped = codecs.IntValue(0)
 		case left.Cmp(number(v)) < 0:
-			o.Capped, _ = codecs.ParseDecimal(left.FloatString(18))
-			if o.Capped.IsNull() {
-				o.Capped = codecs.IntValue(0)
+			o.Terms.Capped, _ = codecs.ParseDecimal(left.FloatString(18))
+			if o.Terms.Capped.IsNull() {
+				o.Terms.Capped = codecs.IntValue(0)
 			}
 		}
 	}

@@ -143,6 +143,8 @@ type Rule struct {
 	Priority     *Expr     // int or decimal: the largest wins, whatever its time; nil: time alone decides
 	Require      *Expr     // condition on the winner; where it fails the conversion is unattributed; nil: none
 	Counting     *Counting // which conversions count; nil: every one that finds a touch
+	Takings      []*Taking // how events of its streams are taken back
+	AdjustWithin int64     // how long after its target, or before it, an event takes it back
 	Unused       []string  // names of `let` that nothing uses
 
 	shows  bool // a candidate's parent may be a candidate, too

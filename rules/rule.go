@@ -25,8 +25,7 @@ type ruleInfo struct {
 }
 
 // laterKeys is what an attribute rule will be able to say.
-var laterKeys = []string{"refund_of",
-	"invalidate", "version", "previous_key", "late", "catch_up", "adjust_within", "effective_from"}
+var laterKeys = []string{"version", "previous_key", "late", "catch_up", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.
 var laterKinds = []string{"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}
@@ -71,7 +70,7 @@ func (c *compiler) rules(v value) {
 func (c *compiler) rule(name string, v value) {
 	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
 	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "window_end", "instant",
-		"priority", "require", "let", "model", "across", "count", "budget", "dedup", "retire", "cap", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
+		"priority", "require", "let", "model", "across", "count", "budget", "dedup", "retire", "cap", "adjust_within", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
 	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
 		return
 	}
@@ -105,6 +104,7 @@ func (c *compiler) rule(name string, v value) {
 	}
 	r.finishClasses()
 	r.choice(got)
+	r.adjustWithin(got)
 	if key, ok := got["key"]; ok {
 		r.key(key)
 	}

@@ -29,7 +29,10 @@ type Evaluator struct {
 	found   []Candidate
 	parts   []Part
 	refused []Candidate // whose winner did not meet Rule.Require
+	rule    *Rule
+	history History
 	counted []Counted
+	refunds []Refund
 	retired func(touch codecs.Row) bool // touches that are out; nil: none
 	offered []codecs.Row                // under Retire: touches that were candidates in any class
 	err     error
@@ -195,7 +198,8 @@ func (e *Evaluator) holds(v *Via, c *Candidate) bool {
 			return false
 		}
 	}
-	return (c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)) && (c.Class.Expires == nil || e.lasts(c))
+	return (c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)) && (c.Class.Expires == nil || e.lasts(c)) &&
+		(len(e.rule.Takings) == 0 || !e.Out(e.rule, c.Touch, e.history) && (c.Parent == nil || !e.Out(e.rule, c.Parent, e.history)))
 }
 
 // lasts tells whether a touch has not expired by the time of the conversion.

@@ -20,8 +20,9 @@ type streamInfo struct {
 	stream  *Stream
 	at      value
 	where   value
-	fields  map[string]int // index into Declared, by name
-	broken  bool           // its fields are at fault, so what is unknown may be no fault of who reads it
+	takes   map[string]value // refund_of and invalidate
+	fields  map[string]int   // index into Declared, by name
+	broken  bool             // its fields are at fault, so what is unknown may be no fault of who reads it
 	keepAll bool
 	uses    map[ref]use
 }
@@ -81,8 +82,8 @@ func (c *compiler) declareStream(name string, v value) {
 	info := &streamInfo{stream: s, at: v, uses: map[ref]use{}}
 	c.plan.Streams = append(c.plan.Streams, s)
 	c.streams[name] = info
-	got := v.section([]string{"topic", "fields", "time", "id", "where", "max_age", "max_skew", "lateness", "disorder", "partitioned_by", "keep"},
-		"version", "previous_key", "dedup", "refund_of", "invalidate", "sample", "watermark", "late", "format", "schema")
+	got := v.section([]string{"topic", "fields", "time", "id", "where", "max_age", "max_skew", "lateness", "disorder", "partitioned_by", "keep", "refund_of", "invalidate"},
+		"version", "previous_key", "dedup", "sample", "watermark", "late", "format", "schema")
 	for _, required := range []string{"topic", "fields", "time", "id"} {
 		if _, ok := got[required]; !ok && v.node.Kind == yaml.MappingNode {
 			v.errorf("%s is missing", required)
@@ -117,6 +118,12 @@ func (c *compiler) declareStream(name string, v value) {
 		info.keepAll = k.oneOf([]string{"all"}) == 0
 	}
 	info.where = got["where"]
+	info.takes = map[string]value{}
+	for _, key := range []string{"refund_of", "invalidate"} {
+		if t, ok := got[key]; ok {
+			info.takes[key] = t
+		}
+	}
 }
 
 // declareFields reads a mapping of names to types. A field whose type is at fault is declared with kind Null, so that

@@ -29,6 +29,7 @@ func (r *ruleInfo) resolve(slots []map[ref]int) {
 			info.class.Vias = append(info.class.Vias, via)
 		}
 	}
+	r.resolveTakings(slots)
 	for _, info := range r.classes {
 		for _, via := range info.class.Vias {
 			r.retention(via, info.class.Within)
@@ -134,8 +135,16 @@ func (r *ruleInfo) paths(v *Via) {
 func (r *ruleInfo) retention(v *Via, within int64) {
 	k, gap := r.rule.Key, r.rule.MaxGap
 	// How long after it a conversion's row can change, or others can depend on it.
-	open := r.rule.lead() + r.rule.ahead() + r.rule.back()
+	open := r.rule.lead() + r.rule.ahead() + r.rule.back() + r.rule.adjusted()
 	k.retain(r.rule.Conversion, open)
+	for _, t := range r.rule.Takings {
+		// It may come before its target, and is needed for as long as that is.
+		of := open
+		if t.Target != r.rule.Conversion {
+			of += gap + within
+		}
+		k.retain(t.Stream, r.rule.AdjustWithin+of)
+	}
 	k.retain(v.Touch, within+open)
 	switch {
 	case v.Parent < 0:

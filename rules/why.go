@@ -36,6 +36,7 @@ const (
 	NoWeight      Verdict = "no_weight"         // no model gives it anything
 	Refused       Verdict = "refused"           // it won, and the rule's require is false for it
 	WinnerRefused Verdict = "winner_refused"    // another won, and was refused
+	Invalidated   Verdict = "invalidated"       // another event has taken it out
 	Retired       Verdict = "retired"           // it lost an earlier conversion, and is out by the rule's retire
 	WinnerSilent  Verdict = "winner_silent"     // another won a conversion that does not count
 )
@@ -63,7 +64,31 @@ type Finding struct {
 // Explanation is why a conversion has the rows that it has under a rule.
 type Explanation struct {
 	Outcome
+	Taken    bool      // it has been taken out, or is a refund: there is nothing else to say
+	TakenBy  []TakenBy // what takes it back
 	Findings []Finding // of all touches of the key, latest first
+}
+
+// TakenBy is an event that takes a conversion back.
+type TakenBy struct {
+	Row    codecs.Row
+	Refund bool         // else it takes the conversion out
+	Back   codecs.Value // of refunds: how much it takes back; Null: all that is left
+}
+
+// takenBy returns what takes a conversion back, in the total order.
+func takenBy(r *Rule, conv codecs.Row, streams [][]codecs.Row) (list []TakenBy) {
+	for _, refunds := range []bool{true, false} {
+		for _, t := range naiveTakings(r, conv, refunds, streams) {
+			by := TakenBy{Row: t.by, Refund: refunds}
+			if t.taking.Valued {
+				by.Back = t.by.Value(t.taking.Value)
+			}
+			list = append(list, by)
+		}
+	}
+	slices.SortFunc(list, func(a, b TakenBy) int { return a.Row.Compare(b.Row) })
+	return list
 }
 
 // Explain says of every touch of a key what it is to a conversion, by the definition of the rule. rows are those of one key, as Naive
@@ -73,22 +98,30 @@ func Explain(p *Plan, r *Rule, conv codecs.Row, rows []codecs.Row) (Explanation,
 	if _, counts := slices.BinarySearchFunc(streams[r.Conversion], conv, codecs.Row.Compare); !counts {
 		return Explanation{}, false
 	}
-	w := &explainer{plan: p, rule: r, scope: p.NewScope(), conv: conv, streams: streams}
+	touches, left := naiveTaken(r, events, streams)
+	w := &explainer{plan: p, rule: r, scope: p.NewScope(), conv: conv, streams: left}
+	if _, there := slices.BinarySearchFunc(left[r.Conversion], conv, codecs.Row.Compare); !there {
+		return Explanation{Outcome: Outcome{Conversion: conv}, Taken: true, TakenBy: takenBy(r, conv, streams)}, true
+	}
 	conversions := []codecs.Row{conv}
 	if r.Counting != nil { // the others decide, too
-		conversions = streams[r.Conversion]
+		conversions = left[r.Conversion]
 	}
 	var e Explanation
-	for _, o := range naiveOutcomes(w.scope, r, conversions, events, streams) {
+	for _, o := range naiveOutcomes(w.scope, r, conversions, touches, left) {
 		if o.Conversion.Compare(conv) == 0 {
 			e.Outcome = o
 		}
 	}
+	e.Terms, e.TakenBy = naiveTerms(r, conv, streams), takenBy(r, conv, streams)
 	for _, touch := range slices.Backward(events) {
 		if touch.Compare(conv) == 0 {
 			continue
 		}
 		if f, ok := w.touch(touch); ok {
+			if by := naiveTakings(r, touch, false, streams); len(by) > 0 {
+				f.Verdict, f.Detail = Invalidated, "by "+w.name(by[0].by)
+			}
 			e.Findings = append(e.Findings, f)
 		}
 	}

@@ -114,13 +114,17 @@ func (v *view) draw() {
 	for k, n := range s.Rows {
 		net[k.Class] += int64(k.Sign) * n
 	}
+	corrections := int64(0)
+	for _, n := range s.Corrections {
+		corrections += n
+	}
 	events := sum(s.Accepted) + sum(s.Duplicates) + sum(s.Late) + sum(s.Rejected)
 	latency := v.stats.Latency()
 	ms := func(q float64) string { return fmt.Sprintf("%d ms", latency.Quantile(q).Milliseconds()) }
 	v.erase()
 	if !v.terminal {
 		fmt.Fprintf(v.w, "%4.0fs events %d  PC %d  PV %d  unattributed %d  corrections %d  duplicates %d  late %d  rejects %d  p50 %s  p99 %s\n",
-			time.Since(v.started).Seconds(), events, net["PC"], net["PV"], net[codecs.NoClass], sum(s.Corrections), sum(s.Duplicates), sum(s.Late), sum(s.Rejected), ms(0.5), ms(0.99))
+			time.Since(v.started).Seconds(), events, net["PC"], net["PV"], net[codecs.NoClass], corrections, sum(s.Duplicates), sum(s.Late), sum(s.Rejected), ms(0.5), ms(0.99))
 		return
 	}
 	line := func(format string, args ...any) {
@@ -129,7 +133,7 @@ func (v *view) draw() {
 	}
 	line("")
 	line("  %-14s %10s      %-14s %10s", "events", fmt.Sprint(events), "per second", fmt.Sprint(events-v.before))
-	line("  %-14s %10d      %-14s %10d", "PC", net["PC"], "corrections", sum(s.Corrections))
+	line("  %-14s %10d      %-14s %10d", "PC", net["PC"], "corrections", corrections)
 	line("  %-14s %10d      %-14s %10d", "PV", net["PV"], "duplicates", sum(s.Duplicates))
 	line("  %-14s %10d      %-14s %10d", "unattributed", net[codecs.NoClass], "late", sum(s.Late))
 	line("  %-14s %10s      %-14s %10d", "p50 / p99", ms(0.5)+" / "+ms(0.99), "rejects", sum(s.Rejected))

@@ -21,6 +21,7 @@ type answer struct {
 	Key        map[string]string `json:"key"`
 	Rule       string            `json:"rule"`
 	Rows       []json.RawMessage `json:"rows"`
+	TakenBack  []eventAnswer     `json:"taken_back"` // by what the conversion is refunded, or taken out
 	Touches    []touchAnswer     `json:"touches"`
 	Near       []eventAnswer     `json:"near"`
 	Late       []eventAnswer     `json:"late"`
@@ -64,7 +65,7 @@ func (q *inquiry) answers() (list []answer) {
 }
 
 func (q *inquiry) answer(f *foundKey, r *rules.Rule) answer {
-	a := answer{Rule: r.Name, Key: map[string]string{}, Rows: []json.RawMessage{}, Touches: []touchAnswer{}, Near: []eventAnswer{},
+	a := answer{Rule: r.Name, Key: map[string]string{}, Rows: []json.RawMessage{}, Touches: []touchAnswer{}, TakenBack: []eventAnswer{}, Near: []eventAnswer{},
 		Late: []eventAnswer{}, Rejected: []eventAnswer{}, InFlight: []eventAnswer{}, History: []changeAnswer{}}
 	for i, name := range f.key.Fields {
 		a.Key[name] = string(codecs.AppendText(nil, f.values[i]))
@@ -99,6 +100,19 @@ func (q *inquiry) answer(f *foundKey, r *rules.Rule) answer {
 	e, ok := rules.Explain(q.plan, r, conv, f.rows)
 	if !ok {
 		return a // it was late
+	}
+	for _, by := range e.TakenBy {
+		detail := "takes it out"
+		if by.Refund {
+			detail = "takes back all that is left"
+			if !by.Back.IsNull() {
+				detail = "takes back " + string(codecs.AppendText(nil, by.Back))
+			}
+		}
+		a.TakenBack = append(a.TakenBack, q.event(by.Row, f.origins[string(by.Row)], detail))
+	}
+	if e.Taken && len(e.TakenBy) == 0 {
+		a.Conversion.Detail = "it is a refund, which is no conversion"
 	}
 	for _, found := range e.Findings {
 		t := touchAnswer{eventAnswer: q.event(found.Touch, f.origins[string(found.Touch)], found.Detail), Verdict: found.Verdict,
@@ -170,6 +184,9 @@ func writeAnswers(w io.Writer, answers []answer, limit int) error {
 
 func (a *answer) write(out io.Writer, limit int) {
 	fmt.Fprintf(out, "%s %s of %s  %s\n", a.Conversion.Stream, a.Conversion.ID, a.Conversion.Time, a.Conversion.At)
+	if a.Conversion.Detail != "" {
+		fmt.Fprintln(out, a.Conversion.Detail)
+	}
 	var key []string
 	for _, name := range slices.Sorted(maps.Keys(a.Key)) {
 		key = append(key, name+" "+a.Key[name])
@@ -182,6 +199,12 @@ func (a *answer) write(out io.Writer, limit int) {
 	}
 	for _, row := range a.Rows {
 		fmt.Fprintf(out, "  %s\n", row)
+	}
+	if len(a.TakenBack) > 0 {
+		fmt.Fprintln(out, "taken back by:")
+	}
+	for _, e := range a.TakenBack {
+		writeCells(out, e.Stream+" "+e.ID, e.Time, e.At, e.Detail)
 	}
 	if len(a.Touches) == 0 {
 		fmt.Fprintln(out, "touches of the key: none")

@@ -46,7 +46,7 @@ var (
 	rejected    = desc("rejected_records_total", "Records written to the topic of rejects.", "reason")
 	recordsOut  = desc("records_out_total", "Records written to the topics of rules.", "rule", "op")
 	rows        = desc("credit_rows_total", "Signed rows; the net of a model's class is those of sign +1 less those of -1.", "rule", "model", "class", "sign")
-	corrections = desc("corrections_total", "Rows that were taken back.", "rule")
+	corrections = desc("corrections_total", "Rows that were taken back.", "rule", "reason")
 	eventLag    = desc("event_lag_seconds", "From the Kafka timestamp of an event to the commit of what it caused.")
 
 	commits       = desc("commits_total", "Commits that had something to commit.", "processor")
@@ -111,7 +111,9 @@ func (m *collector) records(out samples, s *processors.Snapshot) {
 		out.counter(rejected, n, reason)
 	}
 	for _, r := range m.c.Plan.Rules {
-		out.counter(corrections, s.Corrections[r.Name], r.Name)
+		for _, reason := range processors.CorrectionReasons {
+			out.counter(corrections, s.Corrections[processors.Correction{Rule: r.Name, Reason: reason}], r.Name, reason)
+		}
 		for _, op := range opsOf(r) {
 			out.counter(recordsOut, s.Written[processors.Output{Rule: r.Name, Op: op}], r.Name, op)
 		}
