@@ -20,7 +20,7 @@ type Schema struct {
 	Enum                 []any          `json:"enum,omitempty"`
 	Format               string         `json:"format,omitempty"`
 	Pattern              string         `json:"pattern,omitempty"`
-	PatternError         string         `json:"patternErrorMessage,omitempty"` // of editors; validators pass over it
+	ErrorMessage         string         `json:"errorMessage,omitempty"` // of editors; validators pass over it
 	MinLength            int            `json:"minLength,omitempty"`
 	MaxLength            int            `json:"maxLength,omitempty"`
 	Minimum              *int64         `json:"minimum,omitempty"`

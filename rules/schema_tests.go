@@ -31,7 +31,7 @@ type testsSchema struct{ plan *Plan }
 
 // moment is a time in a form.
 func moment(description, pattern, hint string) *Schema {
-	return (&Schema{Description: description, Type: []string{"string", "integer"}, Pattern: anchored(pattern), PatternError: hint}).between(0, 0)
+	return (&Schema{Description: description, Type: []string{"string", "integer"}, Pattern: anchored(pattern), ErrorMessage: hint}).between(0, 0)
 }
 
 // since is a time since the start, or RFC 3339.

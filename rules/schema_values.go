@@ -38,7 +38,7 @@ var scalarTypes = []string{"string", "number", "boolean"}
 
 // matching is a single value whose text has a form, or an environment variable in it.
 func matching(description, pattern, hint string, types ...string) *Schema {
-	s := &Schema{Description: description, Type: "string", Pattern: anchored(pattern + "|" + variablePattern), PatternError: hint}
+	s := &Schema{Description: description, Type: "string", Pattern: anchored(pattern + "|" + variablePattern), ErrorMessage: hint}
 	if len(types) > 0 {
 		s.Type = append([]string{"string"}, types...)
 	}
@@ -47,9 +47,10 @@ func matching(description, pattern, hint string, types ...string) *Schema {
 
 const durationHint = "Write a duration like 30d, 1d12h or 90m: the units are us, ms, s, m, h, d and w."
 
-// lasting is a duration. A 0 needs no unit, and it alone is a number in YAML.
+// lasting is a duration. A 0 needs no unit, and it alone may be a number in YAML.
 func lasting(description string) *Schema {
-	return matching(description, durationPattern+"|0", durationHint, "integer").between(0, 0)
+	zero := &Schema{Enum: []any{0}, ErrorMessage: durationHint}
+	return &Schema{Description: description, AnyOf: []*Schema{matching("", durationPattern+"|0", durationHint), zero}}
 }
 
 func sized(description string) *Schema {
@@ -72,7 +73,7 @@ func nameOf(description string) *Schema {
 
 // expression is text in the expression language, which a number or a bool is, too.
 func expression(description string) *Schema {
-	return &Schema{Description: description, Type: scalarTypes, Pattern: `\S`, PatternError: "The expression is empty.", MaxLength: maxExpression}
+	return &Schema{Description: description, Type: scalarTypes, Pattern: `\S`, ErrorMessage: "The expression is empty.", MaxLength: maxExpression}
 }
 
 // anyText is a single value of which nothing is asked.
@@ -95,7 +96,7 @@ func yesOrNo(description string) *Schema {
 
 // anyVariable is a text with an environment variable in it.
 func anyVariable() *Schema {
-	return &Schema{Type: "string", Pattern: anchored(variablePattern), PatternError: "This is none of the words that may stand here."}
+	return &Schema{Type: "string", Pattern: anchored(variablePattern), ErrorMessage: "This is none of the words that may stand here."}
 }
 
 // oneOrList is a single value or a list of such.
@@ -107,13 +108,13 @@ func oneOrList(description string, item *Schema) *Schema {
 
 // declaredNames are those of streams and tables, which expressions read.
 func declaredNames() *Schema {
-	return &Schema{Pattern: anchored(namePattern), PatternError: "A name is letters, digits and '_', and does not start with a digit.", MaxLength: maxTopic,
+	return &Schema{Pattern: anchored(namePattern), ErrorMessage: "A name is letters, digits and '_', and does not start with a digit.", MaxLength: maxTopic,
 		Not: &Schema{Enum: texts(reservedNames)}}
 }
 
 // plainNames are those of fields and classes.
 func plainNames(taken ...string) *Schema {
-	s := &Schema{Pattern: anchored(namePattern), PatternError: "A name is letters, digits and '_', and does not start with a digit.", MaxLength: maxTopic}
+	s := &Schema{Pattern: anchored(namePattern), ErrorMessage: "A name is letters, digits and '_', and does not start with a digit.", MaxLength: maxTopic}
 	if len(taken) > 0 {
 		s.Not = &Schema{Enum: texts(taken)}
 	}
