@@ -201,16 +201,13 @@ func (b *draft) order(time *declared, got *decoded) {
 	}
 	n := len(got.behind)
 	furthest, common := got.behind[n-1], got.behind[(n-1)*99/100]
-	suggested := roundUp(furthest)
-	switch {
-	case got.late() == 0:
+	if got.late() == 0 {
 		b.line("    # Not one of %s came behind another; without lateness one that does is late:", plural(n, "event"))
-		suggested = 60 * 1_000_000
-	default:
-		b.line("    # %s came behind another in the samples, by up to %s, 99 of 100 by up to %s. What comes further behind than this is late:",
+	} else {
+		b.line("    # %s came behind another, by up to %s, 99 of 100 by up to %s. Twice the most, rounded up; what comes further behind is late:",
 			share(got.late(), n), about(furthest), about(common))
 	}
-	b.line("    # lateness: %s", rules.FormatDuration(suggested))
+	b.line("    # lateness: %s", rules.FormatDuration(roundUp(2*furthest)))
 	if d := got.delays; len(d) > 0 {
 		b.line("    # By their Kafka timestamps records come %s to %s after their event, half of them up to %s.",
 			about(d[0]), about(d[len(d)-1]), about(d[len(d)/2]))

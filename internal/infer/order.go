@@ -81,11 +81,11 @@ func (r *decoded) late() int {
 	return len(r.behind) - n
 }
 
-// steps are durations that people write, in microseconds.
+// steps are durations that people write, in microseconds. The first is the least that a draft proposes: samples do not show the worst.
 var steps = func() []int64 {
 	const second = 1_000_000
 	var list []int64
-	for _, s := range []int64{1, 5, 10, 30, 60, 300, 900, 1800, 3600, 2 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 30 * 86400, 90 * 86400, 365 * 86400} {
+	for _, s := range []int64{60, 300, 900, 1800, 3600, 2 * 3600, 6 * 3600, 12 * 3600, 86400, 2 * 86400, 7 * 86400, 14 * 86400, 30 * 86400, 90 * 86400, 365 * 86400} {
 		list = append(list, s*second)
 	}
 	return list
