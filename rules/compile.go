@@ -71,11 +71,16 @@ type compiler struct {
 	exprs     []*Expr
 	operators map[string]*builtin.Function
 	takes     []*takingInfo
-	touches   int // state.max_touches
+	touches   int                         // state.max_touches
+	told      func(v value, what allowed) // of what the file may say in a place; nil: nobody asks
 }
 
 func compile(file string, src []byte, env lookup) (*Plan, error) {
-	c := &compiler{
+	return newCompiler(file, env).compile(src)
+}
+
+func newCompiler(file string, env lookup) *compiler {
+	return &compiler{
 		faults:    faults{file: file},
 		env:       env,
 		plan:      &Plan{},
@@ -85,6 +90,9 @@ func compile(file string, src []byte, env lookup) (*Plan, error) {
 		keys:      map[string]*keyInfo{},
 		operators: operatorTable(),
 	}
+}
+
+func (c *compiler) compile(src []byte) (*Plan, error) {
 	if root := c.read(rulesFile, src); root != nil {
 		c.document(value{c: c, node: root})
 	}

@@ -86,6 +86,7 @@ func (v value) entries() []entry {
 // section returns the entries of a mapping whose keys are fixed. Keys that the language will have are refused as such,
 // others as unknown.
 func (v value) section(known []string, later ...string) map[string]value {
+	v.c.allow(v, allowed{keys: known})
 	got := map[string]value{}
 	for _, e := range v.entries() {
 		switch {
@@ -98,6 +99,19 @@ func (v value) section(known []string, later ...string) map[string]value {
 		}
 	}
 	return got
+}
+
+// allowed is what a rules file may say in a place: keys, words, a number, a duration. Tests hold the schema against it.
+type allowed struct {
+	keys, choices []string
+	low, high     int64
+	duration      bool
+}
+
+func (c *compiler) allow(v value, what allowed) {
+	if c.told != nil {
+		c.told(v, what)
+	}
 }
 
 // refuse reports what is wrong with the scalar's text. Where some of the text came from outside the file the message
@@ -175,6 +189,7 @@ func (v value) names() ([]scalar, bool) {
 
 // oneOf returns the index of the choice that stands there, or -1. A choice that the language will have is refused as such.
 func (v value) oneOf(choices []string, later ...string) int {
+	v.c.allow(v, allowed{choices: choices})
 	s, ok := v.text()
 	if !ok {
 		return -1
@@ -192,6 +207,7 @@ func (v value) oneOf(choices []string, later ...string) int {
 
 // duration returns microseconds.
 func (v value) duration() (int64, bool) {
+	v.c.allow(v, allowed{duration: true})
 	s, ok := v.text()
 	if !ok {
 		return 0, false
@@ -218,6 +234,7 @@ func (v value) size() (int64, bool) {
 
 // whole returns a whole number between low and high.
 func (v value) whole(low, high int64) (int64, bool) {
+	v.c.allow(v, allowed{low: low, high: high})
 	s, ok := v.text()
 	if !ok {
 		return 0, false

@@ -30,9 +30,15 @@ var laterKeys = []string{"version", "previous_key", "late", "catch_up", "effecti
 // laterKinds are keys that make a rule of another kind.
 var laterKinds = []string{"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}
 
-// rowFields are the fields that every row has, which `select` and `measure` cannot name.
-var rowFields = []string{"rule", "model", "conversion_id", "touch_id", "touch", "class", "credit", "event_time", "sign", "reason", "delta_id",
-	"rule_hash", "_op", "_version", "_deleted"}
+// finalFields are those that every row has, deltaFields and upsertFields what deltas and upserts have beside them.
+var (
+	finalFields  = []string{"rule", "model", "conversion_id", "touch_id", "touch", "class", "credit", "event_time"}
+	deltaFields  = []string{"sign", "reason", "delta_id"}
+	upsertFields = []string{"_op", "_version", "_deleted", "rule_hash"}
+)
+
+// rowFields are the fields that `select` and `measure` cannot name.
+var rowFields = slices.Concat(finalFields, deltaFields, upsertFields)
 
 func (c *compiler) rules(v value) {
 	if v.node.Kind != yaml.SequenceNode {

@@ -49,15 +49,11 @@ var reservedNames = []string{touchName, "true", "false", "nil", "not", "in", "an
 func (e entry) entityName() bool {
 	v := e.value
 	v.node = e.key
-	switch {
-	case !isName(e.name):
-		v.errorf("%q is not a name: letters, digits and '_', not starting with a digit", e.name)
-	case slices.Contains(reservedNames, e.name):
-		v.errorf("%q means something else in expressions; choose another name", e.name)
-	default:
-		return true
+	fault := NameFault(e.name)
+	if fault != "" {
+		v.errorf("%s", fault)
 	}
-	return false
+	return fault == ""
 }
 
 func (c *compiler) declareStreams(v value) {
@@ -175,6 +171,8 @@ func (info *streamInfo) roleField(v value, want string, kinds ...codecs.Kind) in
 	}
 	i, kind, err := info.field(name.text)
 	switch {
+	case name.text == Undecided:
+		name.errorf("%s", info.undecided(want, kinds))
 	case err != nil:
 		name.refuse(err.Error())
 	case kind == codecs.Null:

@@ -70,13 +70,20 @@ func LoadTests(path string) (*TestFile, error) {
 
 // compileTests compiles the text of a tests file. The rules file that it names is compiled by load.
 func compileTests(path string, src []byte, load func(path string, env lookup) (*Plan, error)) (*TestFile, error) {
-	c := &testCompiler{
+	return newTestCompiler(path, src, load).compile(src)
+}
+
+func newTestCompiler(path string, src []byte, load func(path string, env lookup) (*Plan, error)) *testCompiler {
+	return &testCompiler{
 		compiler: &compiler{faults: faults{file: path}, env: func(name string) (string, bool, error) {
 			return "", false, fmt.Errorf("${%s}: a tests file takes nothing from the environment; env: has what the rules take from there", name)
 		}},
 		file: &TestFile{File: path, Tables: map[string]string{}, src: src},
 		load: load,
 	}
+}
+
+func (c *testCompiler) compile(src []byte) (*TestFile, error) {
 	if root := c.read(testsFile, src); root != nil {
 		if err := c.tests(value{c: c.compiler, node: root}); err != nil {
 			return nil, err

@@ -50,6 +50,9 @@ const (
 	RecordMessage = "message" // some of it
 )
 
+// expectedDeltaFields are those of deltas alone that a test may expect.
+var expectedDeltaFields = []string{"sign", "reason"}
+
 // expectation reads `expect`, knowing which rules may make rows.
 type expectation struct {
 	c     *testCompiler
@@ -137,9 +140,9 @@ func (x *expectation) step(v value) ExpectedStep {
 // row reads fields of a row.
 func (x *expectation) row(v value, delta bool) ExpectedRow {
 	row := ExpectedRow{Line: v.node.Line}
-	known := []string{"rule", "model", "conversion_id", "touch_id", "touch", "class", "credit", "event_time"}
+	known := slices.Clone(finalFields)
 	if delta {
-		known = append(known, "sign", "reason")
+		known = append(known, expectedDeltaFields...)
 	}
 	times := map[string]bool{"event_time": true}
 	for _, r := range x.rules {

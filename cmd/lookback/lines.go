@@ -38,14 +38,23 @@ func newEventLines(plan *rules.Plan, stdin io.Reader) *eventLines {
 
 // file reads one file to its end, and returns early with an error, or when ctx ends.
 func (l *eventLines) file(ctx context.Context, name string) error {
-	in := l.stdin
+	return eachLine(ctx, name, l.stdin, &l.read, func(line []byte, number int64) error {
+		l.lines++
+		return l.line(line, name, number)
+	})
+}
+
+// eachLine calls visit with the lines of a file that are not empty, each of which is valid during the call. "-" is stdin; names that end in
+// .gz are unpacked. read counts bytes, packed as they are.
+func eachLine(ctx context.Context, name string, stdin io.Reader, read *atomic.Int64, visit func(line []byte, number int64) error) error {
+	in := stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
 			return fmt.Errorf("reading events: %w", err)
 		}
 		defer f.Close()
-		in = &countingReader{f, &l.read}
+		in = &countingReader{f, read}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -68,8 +77,7 @@ func (l *eventLines) file(ctx context.Context, name string) error {
 			return fmt.Errorf("reading %s: %w", name, err)
 		}
 		if len(bytes.TrimSpace(line)) > 0 {
-			l.lines++
-			if err := l.line(line, name, number); err != nil {
+			if err := visit(line, number); err != nil {
 				return err
 			}
 		}

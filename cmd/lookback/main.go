@@ -97,7 +97,7 @@ func newRoot() *cobra.Command {
 	root.SetHelpCommand(newHelp())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	root.AddCommand(newCheck(), newTest(), newWhy(), newReplay(), newVerify(), newExplain(), newGen(), newRun(), newSeed(), newReset(), newHealth(), newDev(), newDemo(), newVersion())
+	root.AddCommand(newCheck(), newTest(), newWhy(), newReplay(), newVerify(), newExplain(), newSchema(), newInfer(), newGen(), newRun(), newSeed(), newReset(), newHealth(), newDev(), newDemo(), newVersion())
 	return root
 }
 
