@@ -30,7 +30,7 @@ type budgetFlags struct {
 	run               runSettings
 }
 
-// budgetFlagNames are the flags that need --budget.
+// budgetFlagNames are the flags that need --budget; --table is for --lateness, too.
 var budgetFlagNames = []string{"rate", "row", "keys", "key-size", "sample", "sample-topics", "sample-records", "instances", "memory", "restore-rate", "brokers"}
 
 func (f *budgetFlags) flags(fs *pflag.FlagSet) {
@@ -41,7 +41,7 @@ func (f *budgetFlags) flags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.sample, "sample", nil, "with --budget: take from files of events what the other flags do not say")
 	fs.BoolVar(&f.topics, "sample-topics", false, "with --budget: take it from the source topics")
 	fs.Int64Var(&f.records, "sample-records", 100_000, "with --sample-topics: records that are read of each partition, the latest")
-	fs.StringToStringVar(&f.tables, "table", nil, "with --sample: read a table from a file: name=file.csv")
+	fs.StringToStringVar(&f.tables, "table", nil, "with --sample or --lateness: read a table from a file: name=file.csv")
 	fs.IntVar(&f.instances, "instances", 1, "with --budget: instances that share the work")
 	fs.StringVar(&f.memory, "memory", "8GB", "with --budget: what an instance may take")
 	fs.StringSliceVar(&f.restore, "restore-rate", nil, "with --budget: records restored per CPU-second, memory=N or disk=N (default: 530000 and 353000, as measured)")
