@@ -116,7 +116,9 @@ func (p *partition) acceptEvent(key []byte, ev *codecs.Event, raw *Raw) error {
 func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	rank, at := row.Stream(), row.Time()
 	stream := p.plan.Streams[rank]
-	if w := p.watermark(); w != math.MinInt64 && at < w-stream.Lateness {
+	w := p.watermark()
+	p.tally.arrived(rank, lagOf(w, at))
+	if w != math.MinInt64 && at < w-stream.Lateness {
 		p.tally.late(rank)
 		p.observe(key, row, raw, ObservedLate)
 		p.reject(row, raw, codecs.Rejectf(reasonLate, "event time %s is %s behind the watermark %s, lateness is %s",

@@ -20,6 +20,7 @@ type Replay struct {
 	keys    []replayKey
 	event   codecs.Event
 	hold    bool
+	only    func(k *rules.Key, key []byte) bool
 }
 
 // replayStream is one input.
@@ -33,6 +34,7 @@ type replayStream struct {
 type replayKey struct {
 	key       *rules.Key
 	partition *partition
+	all       []*partition // it, and those of ReplayOptions.Beside
 	buf       []byte
 }
 
@@ -44,6 +46,18 @@ type ReplayOptions struct {
 	HoldWatermark bool
 	// Observed is told what becomes of every event, for each key that uses it. key and row are valid until it returns.
 	Observed func(k *rules.Key, key []byte, row codecs.Row, raw *Raw, what Observation)
+	// Only says which keys have a history; nil: all. Events of others move the watermark and do nothing else.
+	Only func(k *rules.Key, key []byte) bool
+	// Beside are the same rules with another lateness, which take each event after the plan itself, under the same watermark. What they
+	// emit goes nowhere.
+	Beside []ReplayBeside
+}
+
+// ReplayBeside is a plan that runs beside a replay's own, of which it is a copy but for its lateness.
+type ReplayBeside struct {
+	Plan     *rules.Plan
+	Changed  func(r *rules.Rule, before, after *codecs.Credit)                          // as in ReplayOptions
+	Observed func(k *rules.Key, key []byte, row codecs.Row, raw *Raw, what Observation) // likewise
 }
 
 // Observation is what becomes of an event in a history.
@@ -59,21 +73,36 @@ const (
 // NewReplay returns a replay of the plan, which must have no tables from topics. dims are by index of plan.Tables. emit
 // takes over the records' slices.
 func NewReplay(plan *rules.Plan, dims []*tables.Dimension, emit func(codecs.Record), stats *Stats, o ReplayOptions) (*Replay, error) {
-	r := &Replay{plan: plan, emit: emit, tally: stats.tally(), hold: o.HoldWatermark}
+	r := &Replay{plan: plan, emit: emit, tally: stats.tally(), hold: o.HoldWatermark, only: o.Only}
 	for _, s := range plan.Streams {
 		r.streams = append(r.streams, replayStream{progress: progress{noTime}, cleanser: newCleanser(plan, s, dims)})
 	}
 	for i, k := range plan.Keys {
-		t, err := tables.Open(shapeOf(plan, k), o.Tables)
+		open := func(b ReplayBeside, emit func(codecs.Record), tally *tally) (*partition, error) {
+			t, err := tables.Open(shapeOf(b.Plan, b.Plan.Keys[i]), o.Tables)
+			if err != nil {
+				return nil, err
+			}
+			p := newPartition(b.Plan, b.Plan.Keys[i], t, emit, tally)
+			p.changed = b.Changed
+			if b.Observed != nil {
+				p.observed = func(key []byte, row codecs.Row, raw *Raw, what Observation) { b.Observed(k, key, row, raw, what) }
+			}
+			return p, nil
+		}
+		own, err := open(ReplayBeside{plan, o.Changed, o.Observed}, emit, r.tally)
 		if err != nil {
 			return nil, err
 		}
-		p := newPartition(plan, k, t, emit, r.tally)
-		p.changed = o.Changed
-		if o.Observed != nil {
-			p.observed = func(key []byte, row codecs.Row, raw *Raw, what Observation) { o.Observed(k, key, row, raw, what) }
+		at := replayKey{key: k, partition: own, all: []*partition{own}}
+		for _, b := range o.Beside {
+			p, err := open(b, func(codecs.Record) {}, NewStats(plan).tally())
+			if err != nil {
+				return nil, err
+			}
+			at.all = append(at.all, p)
 		}
-		r.keys = append(r.keys, replayKey{key: k, partition: p})
+		r.keys = append(r.keys, at)
 		for _, s := range k.Streams {
 			r.streams[s].keys = append(r.streams[s].keys, i)
 		}
@@ -98,7 +127,7 @@ func (r *Replay) Record(stream int, raw *Raw) error {
 		return nil
 	}
 	for _, i := range s.keys {
-		if err := r.keys[i].partition.advance(r.watermark(r.keys[i].key)); err != nil {
+		if err := r.keys[i].advance(r.watermark(r.keys[i].key)); err != nil {
 			return err
 		}
 	}
@@ -108,7 +137,7 @@ func (r *Replay) Record(stream int, raw *Raw) error {
 // Advance raises the watermark of every key, as events that are of no account would. It never falls. An error is one of the state store.
 func (r *Replay) Advance(watermark int64) error {
 	for i := range r.keys {
-		if err := r.keys[i].partition.advance(watermark); err != nil {
+		if err := r.keys[i].advance(watermark); err != nil {
 			return err
 		}
 	}
@@ -124,8 +153,13 @@ func (r *Replay) accept(s *replayStream, ev *codecs.Event, raw *Raw) error {
 			r.reject(raw, why)
 			continue
 		}
-		if err := k.partition.acceptEvent(k.buf, ev, raw); err != nil {
-			return fmt.Errorf("key %s: %w", k.key.Name, err)
+		if r.only != nil && !r.only(k.key, k.buf) {
+			continue
+		}
+		for _, p := range k.all {
+			if err := p.acceptEvent(k.buf, ev, raw); err != nil {
+				return fmt.Errorf("key %s: %w", k.key.Name, err)
+			}
 		}
 	}
 	return nil
@@ -154,11 +188,32 @@ func (r *Replay) watermark(k *rules.Key) int64 {
 	return w
 }
 
+// Watermark returns how far a key has come, math.MinInt64 before its first watermark.
+func (r *Replay) Watermark(k *rules.Key) int64 {
+	for i := range r.keys {
+		if r.keys[i].key == k {
+			return r.keys[i].partition.watermark()
+		}
+	}
+	return noTime
+}
+
+func (k *replayKey) advance(watermark int64) error {
+	for _, p := range k.all {
+		if err := p.advance(watermark); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close frees the tables.
 func (r *Replay) Close() error {
-	for _, k := range r.keys {
-		if err := k.partition.table.Close(); err != nil {
-			return err
+	for i := range r.keys {
+		for _, p := range r.keys[i].all {
+			if err := p.table.Close(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

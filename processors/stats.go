@@ -30,7 +30,10 @@ type counts struct {
 	written     map[Output]int64
 }
 
-type streamCounts struct{ accepted, late, duplicates int64 }
+type streamCounts struct {
+	accepted, late, duplicates int64
+	behind                     Lateness // of all of these
+}
 
 // RowKind is what signed rows are counted by: the net of a model's class is its rows of sign 1 less those of sign -1.
 type RowKind struct {
@@ -58,10 +61,11 @@ const OpDelta = "delta"
 
 // Snapshot is what a Stats knows at one moment. It belongs to the caller.
 type Snapshot struct {
-	Accepted    map[string]int64 // by stream
-	Late        map[string]int64 // by stream
-	Duplicates  map[string]int64 // by stream; of conflicting versions of an event, those that lost
-	Rejected    map[string]int64 // by reason
+	Accepted    map[string]int64     // by stream
+	Late        map[string]int64     // by stream
+	Duplicates  map[string]int64     // by stream; of conflicting versions of an event, those that lost
+	Lateness    map[string]*Lateness // by stream
+	Rejected    map[string]int64     // by reason
 	Rows        map[RowKind]int64
 	Corrections map[Correction]int64
 	Written     map[Output]int64 // records of output topics
@@ -97,6 +101,7 @@ func (s *Stats) Snapshot() Snapshot {
 		Accepted:    map[string]int64{},
 		Late:        map[string]int64{},
 		Duplicates:  map[string]int64{},
+		Lateness:    map[string]*Lateness{},
 		Rejected:    maps.Clone(s.counts.rejected),
 		Rows:        maps.Clone(s.counts.rows),
 		Corrections: maps.Clone(s.counts.corrections),
@@ -107,6 +112,7 @@ func (s *Stats) Snapshot() Snapshot {
 		n.Accepted[s.streams[i]] = stream.accepted
 		n.Late[s.streams[i]] = stream.late
 		n.Duplicates[s.streams[i]] = stream.duplicates
+		n.Lateness[s.streams[i]] = &stream.behind
 	}
 	for _, p := range s.processors {
 		n.Processors = append(n.Processors, p.snapshot())
@@ -161,6 +167,12 @@ type tally struct {
 	changed bool
 }
 
+// arrived notes how far an event is behind the watermark.
+func (t *tally) arrived(stream int, us int64) {
+	t.streams[stream].behind.observe(us)
+	t.changed = true
+}
+
 func (t *tally) accepted(stream int) {
 	t.streams[stream].accepted++
 	t.changed = true
@@ -205,12 +217,17 @@ func (t *tally) commit() {
 	t.stats.mu.Lock()
 	defer t.stats.mu.Unlock()
 	all := &t.stats.counts
-	for i, n := range t.streams {
+	for i := range t.streams {
+		n := &t.streams[i]
+		if *n == (streamCounts{}) { // a replay commits after each record
+			continue
+		}
 		all.streams[i].accepted += n.accepted
 		all.streams[i].late += n.late
 		all.streams[i].duplicates += n.duplicates
+		all.streams[i].behind.add(&n.behind)
+		*n = streamCounts{}
 	}
-	clear(t.streams)
 	move(all.rejected, t.rejected)
 	move(all.rows, t.rows)
 	move(all.corrections, t.corrections)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -18,6 +19,10 @@ func TestStatsCountWhatIsCommitted(t *testing.T) {
 	count := func(t *tally) {
 		t.accepted(1)
 		t.accepted(1)
+		t.arrived(1, 0)
+		t.arrived(1, 10*60*1e6)
+		t.arrived(1, 10*60*1e6+1)
+		t.arrived(1, 30*86_400*1e6)
 		t.late(0)
 		t.duplicate(1)
 		t.reject("r")
@@ -32,6 +37,11 @@ func TestStatsCountWhatIsCommitted(t *testing.T) {
 			n.Rejected["r"] != times || n.Rows[RowKind{"rule", "last", "PC", -1}] != times || n.Corrections[Correction{"rule", deltaCorrected}] != times ||
 			n.Written[Output{"rule", OpDelta}] != times {
 			t.Errorf("%s: %+v, want everything %d times", when, n, times)
+		}
+		count, sum, below := n.Lateness["b"].Cumulative()
+		if none, _, _ := n.Lateness["a"].Cumulative(); none != 0 || count != uint64(4*times) || sum != time.Duration(times)*(30*day+20*time.Minute+time.Microsecond) ||
+			below[time.Second] != uint64(times) || below[5*time.Minute] != uint64(times) || below[10*time.Minute] != uint64(2*times) || below[7*day] != uint64(3*times) {
+			t.Errorf("%s: %d events %s behind, %v", when, count, sum, below)
 		}
 	}
 	count(s.tally()) // of a session that fails

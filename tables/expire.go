@@ -62,6 +62,15 @@ func (t *Table) visit(row codecs.Row) int64 {
 	return row.Time() + keep + keep/8
 }
 
+// Stay returns how long a row of a stream stays, on the average, in microseconds, where its key has so many of them per microsecond. It
+// stays for its time, and then until its key is visited: behind a visit the next one waits for a row that is not due yet, and what
+// becomes due between the two leaves with it.
+func Stay(shape Shape, stream int, rate float64) float64 {
+	keep := float64(shape.Streams[stream].Keep)
+	late := keep/8 + float64(newExpiry(shape).width)/2
+	return keep + late*(1+rate*late/2)/(1+rate*late)
+}
+
 // noDue is the schedule of a block that has none.
 const noDue = math.MaxInt64
 

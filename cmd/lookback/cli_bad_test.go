@@ -45,7 +45,7 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 		"demo --rate -1":                             {"rate: -1 records per second"},
 		"explain $ $":                                {"explain: unexpected argument "},
 		"explain $ --format svg":                     {"--format svg: use text, json, dot or mermaid"},
-		"explain $ --acls --format dot":              {"--format dot: with --acls use text or json"},
+		"explain $ --acls --format dot":              {"--format dot: with --acls, --budget and --lateness use text or json"},
 		"explain $ --principal User:a":               {"--principal: it is for --acls, as text"},
 		"explain $ --acls --principal lookback":      {`--principal "lookback": a principal is type:name`},
 		"explain $ --acls --principal User:`id`":     {"a principal is type:name"},

@@ -151,6 +151,8 @@ func TestRunTellsWhatItDoes(t *testing.T) {
 		`lookback_sessions_total{end="other",processor="shop.user"}`:                               0,
 		`lookback_txn_aborts_total{cause="fenced",processor="shop.user"}`:                          0,
 		`lookback_event_lag_seconds_count`:                                                         4 * users,
+		`lookback_event_lateness_seconds_count{stream="ad"}`:                                       2 * users,
+		`lookback_event_lateness_seconds_bucket{stream="sale",le="+Inf"}`:                          2 * users,
 		`lookback_build_info{version="` + version + `"}`:                                           1,
 		`lookback_rules_info{app="shop",hash="` + compiled(t, path).Hash + `"}`:                    1,
 		`lookback_watermark_timestamp_seconds{partition="1",processor="shop.user"}`:                -1,

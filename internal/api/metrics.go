@@ -47,6 +47,7 @@ var (
 	recordsOut  = desc("records_out_total", "Records written to the topics of rules.", "rule", "op")
 	rows        = desc("credit_rows_total", "Signed rows; the net of a model's class is those of sign +1 less those of -1.", "rule", "model", "class", "sign")
 	corrections = desc("corrections_total", "Rows that were taken back.", "rule", "reason")
+	lateness    = desc("event_lateness_seconds", "How far behind the watermark the time of an event was when it was handled; 0: it was not.", "stream")
 	eventLag    = desc("event_lag_seconds", "From the Kafka timestamp of an event to the commit of what it caused.")
 
 	commits       = desc("commits_total", "Commits that had something to commit.", "processor")
@@ -70,7 +71,7 @@ type collector struct{ c Config }
 // Describe names the metrics.
 func (m *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		buildInfo, rulesInfo, ready, recordsIn, accepted, duplicates, late, rejected, recordsOut, rows, corrections, eventLag,
+		buildInfo, rulesInfo, ready, recordsIn, accepted, duplicates, late, rejected, recordsOut, rows, corrections, lateness, eventLag,
 		commits, commitTime, aborts, sessions, assigned, lag, watermark, stateKeys, stateBytes, diskBytes, restoreRemain, standbys, standbyBehind,
 	} {
 		to <- d
@@ -106,6 +107,9 @@ func (m *collector) records(out samples, s *processors.Snapshot) {
 	}
 	for stream, n := range s.Late {
 		out.counter(late, n, stream, "diverted")
+	}
+	for stream, l := range s.Lateness {
+		out.histogram(lateness, l, stream)
 	}
 	for reason, n := range s.Rejected {
 		out.counter(rejected, n, reason)
@@ -154,6 +158,11 @@ func classesOf(r *rules.Rule) (names []string) {
 	return names
 }
 
+// distribution is a histogram of durations: how many there were, their sum, and how many were at most each of some bounds.
+type distribution interface {
+	Cumulative() (count uint64, sum time.Duration, below map[time.Duration]uint64)
+}
+
 // samples sends metrics.
 type samples struct{ to chan<- prometheus.Metric }
 
@@ -165,8 +174,8 @@ func (o samples) gauge(d *prometheus.Desc, v float64, labels ...string) {
 	o.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
-func (o samples) histogram(d *prometheus.Desc, l *processors.Latency, labels ...string) (count uint64) {
-	count, sum, below := l.Cumulative()
+func (o samples) histogram(d *prometheus.Desc, of distribution, labels ...string) (count uint64) {
+	count, sum, below := of.Cumulative()
 	buckets := make(map[float64]uint64, len(below))
 	for bound, n := range below {
 		buckets[bound.Seconds()] = n
