@@ -40,11 +40,12 @@ type appTopics struct {
 	reject func(rank int, raw *Raw, why *codecs.Reject)
 	row    func(rule int, at codecs.Origin, key []byte, row *codecs.WrittenRow) error
 
-	mu        sync.Mutex      // of what follows
-	late      places          // records that came too late
-	refused   places          // records that the app has rejected
-	onTheWay  []places        // records that an intake has passed on and the key's processor has not committed, by index of plan.Keys
-	overflown map[string]bool // touches that have left a full history: see touchName
+	mu           sync.Mutex              // of what follows
+	late         places                  // records that came too late
+	acceptedFrom map[acceptedEvent]int64 // events that came late and were accepted, with the time of the first conversion that may have them
+	refused      places                  // records that the app has rejected
+	onTheWay     []places                // records that an intake has passed on and the key's processor has not committed, by index of plan.Keys
+	overflown    map[string]bool         // touches that have left a full history: see touchName
 
 	progress    func(stage string, done, total int64) // nil: nobody asks
 	done, total atomic.Int64
@@ -55,7 +56,7 @@ type appTopics struct {
 func openAppTopics(ctx context.Context, plan *rules.Plan, cfg Config, from time.Time) (a *appTopics, err error) {
 	a = &appTopics{
 		plan: plan, cfg: cfg.withDefaults(func() *Stats { return NewStats(plan) }), from: from, low: math.MinInt64, rowsFrom: math.MinInt64, remembered: math.MinInt64,
-		late: places{}, refused: places{}, overflown: map[string]bool{},
+		late: places{}, acceptedFrom: map[acceptedEvent]int64{}, refused: places{}, overflown: map[string]bool{},
 	}
 	for range plan.Keys {
 		a.onTheWay = append(a.onTheWay, places{})

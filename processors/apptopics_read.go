@@ -14,6 +14,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
 )
 
 // eventFlags are what is known of an event.
@@ -131,7 +132,7 @@ func (a *appTopics) source(rank int, partition int32, positions [][]int64) func(
 		case a.refused.has(stream.Topic, partition, r.Offset):
 			flags |= eventRefused
 		}
-		if r.Timestamp.UnixMicro() < a.remembered {
+		if r.Timestamp.UnixMicro() < a.remembered || stream.Late == rules.LateDrop {
 			flags |= eventForgotten
 		}
 		row = codecs.AppendRow(row[:0], ev, stream.Kept)
@@ -148,6 +149,9 @@ func (a *appTopics) source(rank int, partition int32, positions [][]int64) func(
 				of |= eventInFlight
 			}
 			e.key, e.bytes, e.flags, e.row, e.raw = i, key, of, row, &raw
+			if from, late := a.acceptedFrom[acceptedEvent{i, stream.Topic, partition, r.Offset}]; late && stream.Late == rules.LateKept {
+				e.row = stream.AppendAccepted(nil, row, from)
+			}
 			if err := a.event(&e); err != nil {
 				return err
 			}
@@ -178,14 +182,47 @@ func (a *appTopics) onItsWay(key int) func(*committedRecord) error {
 
 // lateRecord takes a record of the late topic.
 func (a *appTopics) lateRecord(r *committedRecord) error {
-	o, _, _, err := refusedOrigin(r)
+	o, _, rule, err := refusedOrigin(r)
 	if err != nil || o.Offset < 0 {
+		return err
+	}
+	from, accepted, err := acceptedFrom(r)
+	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.late.add(o.Topic, o.Partition, o.Offset)
+	if !accepted {
+		a.late.add(o.Topic, o.Partition, o.Offset)
+		return nil
+	}
+	for i, k := range a.plan.Keys {
+		if slices.ContainsFunc(k.Rules, func(r *rules.Rule) bool { return r.Name == rule }) {
+			a.acceptedFrom[acceptedEvent{i, o.Topic, o.Partition, o.Offset}] = from
+		}
+	}
 	return nil
+}
+
+// acceptedEvent is an event that was accepted late under a key.
+type acceptedEvent struct {
+	key       int // index of plan.Keys
+	topic     string
+	partition int32
+	offset    int64
+}
+
+// acceptedFrom returns from which time on conversions have a late event, if it was accepted.
+func acceptedFrom(r *committedRecord) (from int64, accepted bool, err error) {
+	for _, h := range r.Headers {
+		if string(h.Key) == headerAcceptedFrom {
+			if from, err = strconv.ParseInt(string(h.Value), 10, 64); err != nil {
+				return 0, false, fmt.Errorf("offset %d: header %s: %w", r.Offset, h.Key, err)
+			}
+			accepted = true
+		}
+	}
+	return from, accepted, nil
 }
 
 // rejectedRecord takes a record of the topic of rejects.

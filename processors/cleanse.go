@@ -25,6 +25,7 @@ const (
 	reasonLongKey    = "key_too_long"
 	reasonMaxTouches = "max_touches" // a touch that left a full history
 	reasonLate       = "late"
+	reasonSkipped    = "skipped" // too old when it was read, by catch_up
 )
 
 // cleanser turns the records of one stream into events, or says why not: the first station behind a topic. It is not
@@ -41,7 +42,7 @@ func newCleanser(plan *rules.Plan, stream *rules.Stream, dims []*tables.Dimensio
 	spec := codecs.DecodeSpec{Stream: stream.Rank, ID: stream.Declared[stream.ID], Time: stream.Declared[stream.Time], MaxBytes: MaxInputBytes}
 	for _, s := range stream.Slots {
 		f := codecs.Field{}
-		if s.Stamp == nil {
+		if s.Field >= 0 {
 			f = stream.Declared[s.Field]
 		}
 		spec.Slots = append(spec.Slots, f)
@@ -72,6 +73,9 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 			return codecs.Rejectf(reasonFuture, "event time %s is %s after the record's timestamp, max_skew is %s",
 				stamp(ev.Time), lag(ev.Time-at), lag(c.stream.MaxSkew))
 		}
+	}
+	if c.stream.From != rules.NoSlot {
+		ev.Fields[c.stream.From] = codecs.Value{}
 	}
 	stamped := 0
 	for i, s := range c.stream.Slots {
@@ -137,7 +141,7 @@ func keyOf(dst []byte, k *rules.Key, ev *codecs.Event) ([]byte, *codecs.Reject) 
 // rejected returns the record that tells of a reject. rule is empty where no rule in particular refused the record.
 func rejected(app string, raw *Raw, r *codecs.Reject, rule string) codecs.Record {
 	topic := RejectedTopic(app)
-	if r.Reason == reasonLate {
+	if r.Reason == reasonLate || r.Reason == reasonSkipped {
 		topic = LateTopic(app)
 	}
 	return codecs.Record{

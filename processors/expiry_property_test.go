@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
@@ -44,13 +43,9 @@ func (e *expiringEngine) arrive(stream int, id, time int64, value []byte) (late 
 	if seen, ok := e.versions[name]; ok && w != noTime && seen < w-s.Lateness && seen != time {
 		return false
 	}
-	if late = w != noTime && time < w-s.Lateness; late {
-		key, rows := e.key, e.rows
-		e.rows = map[string][]codecs.Row{}
-		e.accept(stream, value)
-		e.key, e.rows = key, rows
-	} else {
-		e.accept(stream, value)
+	late = w != noTime && time < w-s.Lateness
+	taken := e.taken
+	if e.accept(stream, value); e.taken > taken {
 		if seen, ok := e.versions[name]; !ok || time < seen {
 			e.versions[name] = time
 		}
@@ -119,7 +114,7 @@ func TestExpiryLosesNothingThatAnAcceptedEventNeeds(t *testing.T) {
 				if store == "disk" {
 					n = max(n/4, 2)
 				}
-				expired, late := 0, 0
+				expired, late, acceptedLate := 0, 0, 0
 				for seed := range n {
 					rng := rand.New(rand.NewPCG(seed, 13))
 					lateness := [4]int64{3, 3, 3, 3}
@@ -139,8 +134,10 @@ func TestExpiryLosesNothingThatAnAcceptedEventNeeds(t *testing.T) {
 					for step := range steps {
 						now += rng.Int64N(4) / 3 * (1 + rng.Int64N(2))
 						stream, id, at, value := driftingRecord(rng, plan, now, disorder)
+						taken := e.taken
 						if e.arrive(stream, id, at, value) {
 							late++
+							acceptedLate += e.taken - taken
 						}
 						if why := e.check(); why != "" {
 							t.Fatalf("seed %d, step %d, after %d %s: %s", seed, step, stream, value, why)
@@ -160,6 +157,9 @@ func TestExpiryLosesNothingThatAnAcceptedEventNeeds(t *testing.T) {
 				}
 				if expired == 0 || late == 0 {
 					t.Fatalf("%d rows expired and %d were late: nothing was tried", expired, late)
+				}
+				if strings.HasPrefix(rule, "late touches") != (acceptedLate > 0) {
+					t.Fatalf("%d events were accepted late", acceptedLate)
 				}
 			})
 		}

@@ -19,6 +19,8 @@ import (
 // time has come in each partition that it reads.
 type intake struct {
 	s       *session
+	plan    *rules.Plan
+	now     time.Time // of the last tick
 	stream  *rules.Stream
 	layout  uint32
 	targets []target
@@ -59,6 +61,8 @@ type intakeLane struct {
 func newIntake(s *session, plan *rules.Plan, stream *rules.Stream, dims []*tables.Dimension, targets []target, stats *Stats) (*intake, error) {
 	w := &intake{
 		s:        s,
+		plan:     plan,
+		now:      time.Now(),
 		stream:   stream,
 		layout:   layouts(plan)[stream.Rank].Fingerprint,
 		targets:  targets,
@@ -95,6 +99,12 @@ func (w *intake) pass(in *input) {
 	ev, raw := &l.event, &l.raw
 	*raw = Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
 	ev.Time = noTime
+	if why := skips(w.plan, in.Timestamp, w.now); why != nil {
+		raw.Headers = in.headers()
+		w.s.outbox.Add(rejected(w.app, raw, why, ""))
+		l.tally.late(w.stream.Rank, lateSkipped)
+		return
+	}
 	if reject := l.cleaner.clean(raw, ev); reject != nil {
 		w.reject(in, raw, reject)
 		if ev.Time != noTime { // refused after its time had been read
@@ -149,6 +159,7 @@ func (w *intake) latest(now time.Time) int64 { return now.UnixMicro() + w.skew }
 // tick tells the keys how far the sources have come. What is told is the state of the last commit: its events are
 // acknowledged, so no watermark overtakes an event that has to be sent again.
 func (w *intake) tick(now time.Time) error {
+	w.now = now
 	woke := false
 	for _, l := range w.lanes {
 		if l == nil {

@@ -23,6 +23,7 @@ const (
 type keyed struct {
 	s           *session
 	plan        *rules.Plan
+	now         time.Time // of the last tick
 	key         *rules.Key
 	repartition string                      // "": the streams are read directly
 	streams     map[string]int              // rank by topic, of the streams read directly
@@ -61,6 +62,7 @@ func newKeyed(s *session, plan *rules.Plan, key *rules.Key, repartition string, 
 	w := &keyed{
 		s:           s,
 		plan:        plan,
+		now:         time.Now(),
 		key:         key,
 		repartition: repartition,
 		streams:     map[string]int{},
@@ -198,6 +200,14 @@ func (w *keyed) decodeDirect(l *keyedLane, in *input) {
 	stream, ev, src := w.plan.Streams[rank], &l.event, l.sources[rank]
 	raw := Raw{Key: in.Key, Value: in.Value, Origin: originOf(in)}
 	ev.Time = noTime
+	if why := skips(w.plan, in.Timestamp, w.now); why != nil {
+		if refuser(w.plan, rank) == w.key {
+			raw.Headers = in.headers()
+			w.s.outbox.Add(rejected(w.plan.App, &raw, why, ""))
+			l.tally.late(rank, lateSkipped)
+		}
+		return
+	}
 	reject := l.cleaners[rank].clean(&raw, ev)
 	reported := reject == nil || refuser(w.plan, rank) == w.key
 	at := len(l.memory)
@@ -248,6 +258,7 @@ func (w *keyed) reject(in *input, raw *Raw, reject *codecs.Reject) {
 // tick raises the watermarks. That what the tracker knows is written with the state keeps a restart from waiting for
 // sources that have nothing new to say.
 func (w *keyed) tick(now time.Time) error {
+	w.now = now
 	for i := range w.lanes {
 		l := w.lanes[i].Load()
 		if l == nil {

@@ -33,7 +33,8 @@ type partition struct {
 
 	interval *interval // of the conversions whose rows are emitted; nil: all
 
-	row     []byte
+	given   []byte // the row of an event that came as one
+	row     []byte // the same, where it was accepted late
 	counts  []recounted
 	reached []reached
 	before  [][]*codecs.Credit
@@ -84,7 +85,10 @@ func shapeOf(plan *rules.Plan, key *rules.Key) tables.Shape {
 // fieldOf returns what a slot holds; a stamp is named table.column.
 func fieldOf(plan *rules.Plan, s *rules.Stream, slot int) codecs.Field {
 	at := s.Slots[slot]
-	if at.Stamp == nil {
+	switch {
+	case slot == s.From:
+		return codecs.Field{Name: "accepted_from", Type: codecs.Time}
+	case at.Stamp == nil:
 		return s.Declared[at.Field]
 	}
 	t := plan.Tables[at.Stamp.Table]
@@ -106,8 +110,8 @@ func (p *partition) advance(w int64) error {
 
 // acceptEvent takes a cleansed event, whose key is given, as accept takes its row.
 func (p *partition) acceptEvent(key []byte, ev *codecs.Event, raw *Raw) error {
-	p.row = codecs.AppendRow(p.row[:0], ev, p.plan.Streams[ev.Stream].Kept)
-	return p.accept(key, p.row, raw)
+	p.given = codecs.AppendRow(p.given[:0], ev, p.plan.Streams[ev.Stream].Kept)
+	return p.accept(key, p.given, raw)
 }
 
 // accept takes the row of an event. Neither key nor row is kept. raw is the record that it came from; its Value is nil
@@ -118,11 +122,9 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	stream := p.plan.Streams[rank]
 	w := p.watermark()
 	p.tally.arrived(rank, lagOf(w, at))
-	if w != math.MinInt64 && at < w-stream.Lateness {
-		p.tally.late(rank)
-		p.observe(key, row, raw, ObservedLate)
-		p.reject(row, raw, codecs.Rejectf(reasonLate, "event time %s is %s behind the watermark %s, lateness is %s",
-			stamp(at), lag(w-at), stamp(w), lag(stream.Lateness)), "")
+	late := w != math.MinInt64 && at < w-stream.Lateness
+	if late && !p.keeps(stream, at) {
+		p.tooLate(key, row, raw)
 		return nil
 	}
 	h, err := p.table.History(key)
@@ -130,6 +132,14 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 		return err
 	}
 	old := h.Get(rank, row.ID())
+	switch {
+	case !late:
+	case old == nil:
+		row = p.acceptLate(row, raw)
+	case !bytes.Equal(stream.Content(old), stream.Content(row)):
+		p.tooLate(key, row, raw) // or rows that are final could change
+		return h.Err()
+	}
 	if old != nil {
 		if bytes.Equal(old, row) || !stream.Precedes(row, old) {
 			p.tally.duplicate(rank)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,9 @@ func propertySource(rule string) string {
 	if strings.Contains(propertyRules[rule], "adjust_within") {
 		streams = strings.Replace(streams, "p: string, n: int, w: decimal}, time: t, id: id", "p: string, n: int, w: decimal, of: string}, time: t, id: id, refund_of: {id: of, value: w}", 1)
 		streams += takingStreams[1:]
+	}
+	if strings.HasPrefix(rule, "late touches") {
+		streams = regexp.MustCompile(`(?m)^(  [ivc]: .*)}$`).ReplaceAllString(streams, "$1, late: accept_while_kept}")
 	}
 	return streams + "rules:\n"
 }
@@ -247,6 +251,19 @@ var propertyRules = map[string]string{
     adjust_within: 9us
     count: {one_per_key: 6us}
     classes: {A: {touch: [c, i], within: 8us}}`,
+	"late touches": `
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: [i, v], within: 14us}}`,
+	"late touches, counting": `
+    budget: {max: 1, replace: e.n}
+    retire: losers
+    join: {c: c.p == e.p}
+    classes: {A: {touch: [c, v], within: 9us}, B: {touch: i, within: 12us}}`,
+	"late touches, all models": `
+    across: all
+    join: {c: c.x == i.x}
+    model: [last, linear, position]
+    classes: {A: {touch: c, within: 8us}, B: {touch: [i, v], within: 14us}}`,
 	"parents beside their touches": `
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: [c, i], within: 9us, where: e.n > 0}, B: {touch: [i, v], within: 14us}}
@@ -291,6 +308,7 @@ type engine struct {
 	net   map[string]*codecs.Credit // by key and row key
 	key   string
 	rows  map[string][]codecs.Row // by key: what was accepted, as it came
+	taken int                     // how many
 }
 
 func newEngine(t testing.TB, plan *rules.Plan, o tables.Options) *engine {
@@ -310,6 +328,12 @@ func newEngine(t testing.TB, plan *rules.Plan, o tables.Options) *engine {
 
 func (e *engine) open() {
 	e.part = newPartition(e.plan, e.plan.Keys[0], e.table, func(codecs.Record) {}, NewStats(e.plan).tally())
+	e.part.observed = func(key []byte, row codecs.Row, _ *Raw, what Observation) {
+		if what != ObservedLate {
+			e.taken++
+			e.rows[string(key)] = append(e.rows[string(key)], bytes.Clone(row))
+		}
+	}
 	e.part.changed = func(_ *rules.Rule, before, after *codecs.Credit) {
 		c := after
 		if c == nil {
@@ -330,7 +354,6 @@ func (e *engine) open() {
 func (e *engine) accept(stream int, value []byte) {
 	var ev codecs.Event
 	raw := &Raw{Value: value}
-	s := e.plan.Streams[stream]
 	if why := e.clean[stream].clean(raw, &ev); why != nil {
 		e.t.Fatal(why)
 	}
@@ -342,7 +365,6 @@ func (e *engine) accept(stream int, value []byte) {
 	if !slices.Contains(e.plan.Keys[0].Streams, stream) {
 		return
 	}
-	e.rows[e.key] = append(e.rows[e.key], codecs.AppendRow(nil, &ev, s.Kept))
 	if err := e.part.acceptEvent(key, &ev, raw); err != nil {
 		e.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package processors
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
@@ -32,12 +33,20 @@ func NewRecount(plan *rules.Plan, dims []*tables.Dimension) *Recount {
 
 // Add takes a record of the stream with that rank. What the stream would reject counts nothing; what it found late must
 // not be added.
-func (r *Recount) Add(stream int, raw *Raw) {
+func (r *Recount) Add(stream int, raw *Raw) { r.add(stream, raw, math.MinInt64) }
+
+// AddAccepted takes a record that the stream found late and accepted for conversions from a time on, as AcceptedFrom says.
+func (r *Recount) AddAccepted(stream int, raw *Raw, from int64) { r.add(stream, raw, from) }
+
+func (r *Recount) add(stream int, raw *Raw, from int64) {
 	ev := &r.event
 	if r.cleansers[stream].clean(raw, ev) != nil {
 		return
 	}
 	row := codecs.AppendRow(nil, ev, r.plan.Streams[stream].Kept)
+	if from != math.MinInt64 {
+		row = r.plan.Streams[stream].AppendAccepted(nil, row, from)
+	}
 	for i, k := range r.plan.Keys {
 		if !slices.Contains(k.Streams, stream) {
 			continue

@@ -103,6 +103,7 @@ func (p *reprocessing) rename() error {
 	plan.App = p.live + ".replay-" + hex.EncodeToString(sum[:4])
 	plan.Settings.InstanceID = "" // a static member would stay in groups that are to be deleted
 	plan.Settings.Standby = 0
+	plan.Settings.SkipOlderThan = 0
 	p.cfg.interval = &interval{from: from, to: to, replaces: p.o.Suffix == ""}
 	return nil
 }

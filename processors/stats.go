@@ -31,8 +31,9 @@ type counts struct {
 }
 
 type streamCounts struct {
-	accepted, late, duplicates int64
-	behind                     Lateness // of all of these
+	accepted, duplicates int64
+	late                 [4]int64 // by index of LateActions
+	behind               Lateness // of all of these
 }
 
 // RowKind is what signed rows are counted by: the net of a model's class is its rows of sign 1 less those of sign -1.
@@ -50,6 +51,9 @@ type Correction struct {
 // CorrectionReasons are the reasons for which rows are taken back.
 var CorrectionReasons = []string{deltaCorrected, deltaRefund, deltaInvalidated}
 
+// LateCount is what late events are counted by.
+type LateCount struct{ Stream, Action string }
+
 // Output is what records of output topics are counted by.
 type Output struct {
 	Rule string
@@ -61,8 +65,9 @@ const OpDelta = "delta"
 
 // Snapshot is what a Stats knows at one moment. It belongs to the caller.
 type Snapshot struct {
-	Accepted    map[string]int64     // by stream
-	Late        map[string]int64     // by stream
+	Accepted    map[string]int64 // by stream
+	Late        map[string]int64 // by stream, whatever became of them
+	LateBy      map[LateCount]int64
 	Duplicates  map[string]int64     // by stream; of conflicting versions of an event, those that lost
 	Lateness    map[string]*Lateness // by stream
 	Rejected    map[string]int64     // by reason
@@ -83,6 +88,16 @@ func NewStats(plan *rules.Plan) *Stats {
 	return s
 }
 
+// Dropped returns how many late events were dropped.
+func (s *Stats) Dropped() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, stream := range s.counts.streams {
+		n += stream.late[slices.Index(LateActions, lateDropped)]
+	}
+	return n
+}
+
 func newCounts(streams int) counts {
 	return counts{
 		streams:     make([]streamCounts, streams),
@@ -100,6 +115,7 @@ func (s *Stats) Snapshot() Snapshot {
 	n := Snapshot{
 		Accepted:    map[string]int64{},
 		Late:        map[string]int64{},
+		LateBy:      map[LateCount]int64{},
 		Duplicates:  map[string]int64{},
 		Lateness:    map[string]*Lateness{},
 		Rejected:    maps.Clone(s.counts.rejected),
@@ -110,7 +126,11 @@ func (s *Stats) Snapshot() Snapshot {
 	}
 	for i, stream := range s.counts.streams {
 		n.Accepted[s.streams[i]] = stream.accepted
-		n.Late[s.streams[i]] = stream.late
+		n.Late[s.streams[i]] = 0
+		for k, action := range LateActions {
+			n.Late[s.streams[i]] += stream.late[k]
+			n.LateBy[LateCount{s.streams[i], action}] = stream.late[k]
+		}
 		n.Duplicates[s.streams[i]] = stream.duplicates
 		n.Lateness[s.streams[i]] = &stream.behind
 	}
@@ -178,8 +198,8 @@ func (t *tally) accepted(stream int) {
 	t.changed = true
 }
 
-func (t *tally) late(stream int) {
-	t.streams[stream].late++
+func (t *tally) late(stream int, action string) {
+	t.streams[stream].late[slices.Index(LateActions, action)]++
 	t.changed = true
 }
 
@@ -223,7 +243,9 @@ func (t *tally) commit() {
 			continue
 		}
 		all.streams[i].accepted += n.accepted
-		all.streams[i].late += n.late
+		for k := range n.late {
+			all.streams[i].late[k] += n.late[k]
+		}
 		all.streams[i].duplicates += n.duplicates
 		all.streams[i].behind.add(&n.behind)
 		*n = streamCounts{}

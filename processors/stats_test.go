@@ -23,7 +23,7 @@ func TestStatsCountWhatIsCommitted(t *testing.T) {
 		t.arrived(1, 10*60*1e6)
 		t.arrived(1, 10*60*1e6+1)
 		t.arrived(1, 30*86_400*1e6)
-		t.late(0)
+		t.late(0, lateDropped)
 		t.duplicate(1)
 		t.reject("r")
 		t.row(&codecs.Credit{Rule: "rule", Model: "last", Class: "PC"}, -1)
@@ -33,7 +33,7 @@ func TestStatsCountWhatIsCommitted(t *testing.T) {
 	want := func(when string, times int64) {
 		t.Helper()
 		n := s.Snapshot()
-		if n.Accepted["b"] != 2*times || n.Accepted["a"] != 0 || n.Late["a"] != times || n.Duplicates["b"] != times ||
+		if n.Accepted["b"] != 2*times || n.Accepted["a"] != 0 || n.LateBy[LateCount{"a", lateDropped}] != times || n.Late["a"] != times || n.Duplicates["b"] != times ||
 			n.Rejected["r"] != times || n.Rows[RowKind{"rule", "last", "PC", -1}] != times || n.Corrections[Correction{"rule", deltaCorrected}] != times ||
 			n.Written[Output{"rule", OpDelta}] != times {
 			t.Errorf("%s: %+v, want everything %d times", when, n, times)

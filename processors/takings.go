@@ -53,7 +53,7 @@ func (p *partition) notices(h *tables.History, row codecs.Row, raw *Raw, excess 
 				p.reject(row, raw, codecs.Rejectf(reasonNoSuchEvent, "there is no %s %q with this key; should it still come within %s, this takes it back",
 					stream.Name, id, rules.FormatDuration(r.AdjustWithin)), r.Name)
 			case !r.Near(target, row):
-				p.tally.late(row.Stream())
+				p.tally.late(row.Stream(), lateDiverted)
 				p.reject(row, raw, codecs.Rejectf(reasonLate, "%s %q is of %s, %s apart; adjust_within is %s", stream.Name, id,
 					stamp(target.Time()), lag(max(target.Time()-row.Time(), row.Time()-target.Time())), rules.FormatDuration(r.AdjustWithin)), r.Name)
 			}

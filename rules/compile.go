@@ -116,7 +116,7 @@ func (f *faults) read(as format, src []byte) *yaml.Node {
 // file.
 func (c *compiler) document(root value) {
 	got := root.section([]string{"app", "kafka", "delivery", "commit_interval", "commit_records", "instance_id", "watermark_interval", "idle_timeout", "topics", "state", "http",
-		"streams", "tables", "rules"}, "late", "catch_up")
+		"catch_up", "streams", "tables", "rules"}, "late")
 	c.settings(root, got)
 	for _, name := range []string{"streams", "rules"} {
 		if _, ok := got[name]; !ok {
@@ -134,6 +134,7 @@ func (c *compiler) document(root value) {
 	if v, ok := got["rules"]; ok {
 		c.rules(v)
 	}
+	c.latePolicies()
 	if c.err() != nil {
 		return
 	}

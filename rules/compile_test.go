@@ -45,7 +45,7 @@ func checkPlan(t *testing.T, p *Plan) {
 			t.Errorf("stream %s keeps %d of %d slots", s.Name, s.Kept, len(s.Slots))
 		}
 		for i, slot := range s.Slots {
-			if (slot.Stamp == nil) != (slot.Field >= 0) || slot.Field == s.ID || slot.Field == s.Time {
+			if (slot.Stamp == nil && i != s.From) != (slot.Field >= 0) || slot.Field == s.ID || slot.Field == s.Time {
 				t.Errorf("stream %s: slot %d is %+v", s.Name, i, slot)
 			}
 			if slot.Stamp != nil && slot.Stamp.Key >= 0 && s.Slots[slot.Stamp.Key].Stamp != nil {

@@ -8,14 +8,14 @@ import (
 )
 
 // Content returns what a row of the stream says of its event: all of the row but its stamps, which are what tables said
-// when the record came. Where the stream has no stamps it is the row itself, else a copy.
+// when the record came, and from when on it was accepted late. Where the stream has nothing of that kind it is the row itself, else a copy.
 func (s *Stream) Content(row codecs.Row) codecs.Row {
 	if !s.stamped() {
 		return row
 	}
 	content := append(make(codecs.Row, 0, len(row)), row[:codecs.RowLen(row, 0)]...)
 	for slot := range s.Kept {
-		if s.Slots[slot].Stamp == nil {
+		if s.Slots[slot].Field >= 0 {
 			content = append(content, row.Field(slot)...)
 		}
 	}
@@ -24,7 +24,7 @@ func (s *Stream) Content(row codecs.Row) codecs.Row {
 
 func (s *Stream) stamped() bool {
 	for _, slot := range s.Slots[:s.Kept] {
-		if slot.Stamp != nil {
+		if slot.Field < 0 {
 			return true
 		}
 	}

@@ -62,6 +62,9 @@ func (c *compiler) hash() {
 
 func (n *normal) stream(s *Stream, info *streamInfo) {
 	n.line("stream", s.Name, s.Topic, s.MaxAge, s.MaxSkew, s.Lateness, s.Disorder, info.keepAll, s.PartitionedBy)
+	if s.Late != LateReject {
+		n.line("late", s.Late.String())
+	}
 	n.line("time", s.Declared[s.Time].Name)
 	n.line("id", s.Declared[s.ID].Name)
 	for _, name := range sortedKeys(info.fields) {

@@ -57,6 +57,9 @@ func (c *compiler) layOut() {
 	}
 }
 
+// acceptedFrom stands for what Stream.From holds. It is the last of the kept slots.
+var acceptedFrom = ref{field: -1, table: -1}
+
 // layOutStream orders the slots by use, then by name, so that neither the order of fields in the file nor that of rules
 // changes what a stored row means.
 func (c *compiler) layOutStream(info *streamInfo) map[ref]int {
@@ -86,13 +89,23 @@ func (c *compiler) layOutStream(info *streamInfo) map[ref]int {
 			cmp.Compare(s.Declared[a.field].Name, s.Declared[b.field].Name))
 	})
 	order = slices.DeleteFunc(order, func(r ref) bool { return r == fieldRef(s.ID) || r == fieldRef(s.Time) })
+	s.Kept = slices.IndexFunc(order, func(r ref) bool { return info.uses[r] == useDecoded })
+	if s.Kept < 0 {
+		s.Kept = len(order)
+	}
+	if s.Late == LateKept {
+		s.From = s.Kept
+		order = slices.Insert(order, s.Kept, acceptedFrom)
+		s.Kept++
+	}
 	for i, r := range order {
 		slots[r] = i
-		if info.uses[r] != useDecoded {
-			s.Kept = i + 1
-		}
 	}
 	for _, r := range order {
+		if r == acceptedFrom {
+			s.Slots = append(s.Slots, Slot{Field: -1})
+			continue
+		}
 		slot := Slot{Field: r.field}
 		if r.table >= 0 {
 			slot = Slot{Field: -1, Stamp: &Stamp{Table: r.table, Column: r.column, Key: slots[fieldRef(r.field)]}}

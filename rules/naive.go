@@ -145,7 +145,10 @@ func canonical(p *Plan, rows []codecs.Row) (set []codecs.Row, streams [][]codecs
 	kept := map[identity]codecs.Row{}
 	for _, row := range rows {
 		id := identity{row.Stream(), string(row.ID())}
-		if have, ok := kept[id]; !ok || p.Streams[row.Stream()].Precedes(row, have) {
+		s := p.Streams[row.Stream()]
+		have, ok := kept[id]
+		// What was accepted late is there from then on, also where it was sent again.
+		if !ok || s.Precedes(row, have) || !s.Precedes(have, row) && s.AcceptedFrom(row) > s.AcceptedFrom(have) {
 			kept[id] = row
 		}
 	}
@@ -170,6 +173,11 @@ func parents(r *Rule, touch codecs.Row, streams [][]codecs.Row) []codecs.Row {
 
 // fits tells whether a tuple is a candidate of the class, and from when its lag is measured.
 func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
+	for _, row := range []codecs.Row{t.Touch, t.Parent} {
+		if row != nil && t.Conversion.Time() < r.streams[row.Stream()].AcceptedFrom(row) {
+			return 0, false
+		}
+	}
 	i := slices.Index(c.Touch, t.Touch.Stream())
 	if i < 0 {
 		return 0, false

@@ -31,7 +31,8 @@ type Settings struct {
 	SessionTimeout    time.Duration // after which a member that does not answer loses its partitions
 	WatermarkInterval time.Duration
 	IdleTimeout       time.Duration
-	Partitions        int32 // of topics that Lookback creates
+	SkipOlderThan     time.Duration // records whose Kafka timestamp is as far behind the clock when they are read are late, unread; 0: none
+	Partitions        int32         // of topics that Lookback creates
 	Replication       int16
 	Store             string // "memory" or "disk"
 	StateDir          string
@@ -64,13 +65,33 @@ type Stream struct {
 	MaxSkew       int64          // how far ahead of the record's Kafka timestamp event time may be
 	Lateness      int64
 	Disorder      int64
+	Late          LatePolicy
+	From          int      // slot with the time from which conversions may have an event that was accepted late; NoSlot where Late is another
 	PartitionedBy []string // nil: unknown, so it is repartitioned
 }
+
+// LatePolicy is what becomes of events that come later than the stream's lateness allows.
+type LatePolicy uint8
+
+// The policies.
+const (
+	LateReject LatePolicy = iota // they go to the late topic
+	LateKept                     // they are accepted while they would be kept, for conversions that are not final; the late topic is told
+	LateDrop                     // they are counted, and no more
+)
+
+var latePolicies = []string{LateReject: "reject", LateKept: "accept_while_kept", LateDrop: "drop"}
+
+// String returns the policy as rules files have it.
+func (p LatePolicy) String() string { return latePolicies[p] }
+
+// NoSlot is no slot.
+const NoSlot = -3
 
 // Slot says where the value of a decoded event's field comes from: a declared field, or a table's row that is looked up
 // when the event enters (and stamped on it, so that credit stays a function of events).
 type Slot struct {
-	Field int // index into Declared; -1 for a stamp
+	Field int // index into Declared; -1 for a stamp, and for Stream.From
 	Stamp *Stamp
 }
 
@@ -93,6 +114,9 @@ func (p *Plan) SlotName(stream, slot int) string {
 	if stamp := s.Slots[slot].Stamp; stamp != nil {
 		t := p.Tables[stamp.Table]
 		return t.Name + "[" + p.SlotName(stream, stamp.Key) + "]." + t.Columns[stamp.Column].Name
+	}
+	if slot == s.From {
+		return s.Name + ", accepted from"
 	}
 	return s.Name + "." + s.Declared[s.Slots[slot].Field].Name
 }
@@ -147,6 +171,8 @@ type Rule struct {
 	AdjustWithin int64     // how long after its target, or before it, an event takes it back
 	Unused       []string  // names of `let` that nothing uses
 
+	streams []*Stream // of the plan
+
 	shows  bool // a candidate's parent may be a candidate, too
 	single bool // all that the models need is one winner per conversion
 
@@ -195,6 +221,7 @@ type Via struct {
 	ConvTouch    []Pair
 	ConvParent   []Pair
 	TouchParent  []Pair
+	late         bool    // touches or parents may have been accepted late
 	Residual     []*Expr // over conversion, touch and parent; an absent field makes it false
 
 	// Access paths, as indexes into Key.Paths[stream]; match bytes are built from the pairs in path order.

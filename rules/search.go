@@ -19,6 +19,7 @@ type History interface {
 // Evaluator finds candidates by look-ups in a History: the incremental form of what Naive defines. It holds scratch memory, so each
 // goroutine needs its own.
 type Evaluator struct {
+	plan    *Plan
 	scope   *Scope
 	outer   outerRows
 	inner   innerRows
@@ -40,7 +41,7 @@ type Evaluator struct {
 
 // NewEvaluator returns an evaluator for the rules of p.
 func NewEvaluator(p *Plan) *Evaluator {
-	e := &Evaluator{scope: p.NewScope()}
+	e := &Evaluator{plan: p, scope: p.NewScope()}
 	e.outer.s = e
 	e.inner.s = e
 	e.gather.e = e
@@ -197,6 +198,9 @@ func (e *Evaluator) holds(v *Via, c *Candidate) bool {
 		if !e.test(x, &c.Tuple) {
 			return false
 		}
+	}
+	if v.late && !(e.accepts(c.Touch, c.Conversion.Time()) && e.accepts(c.Parent, c.Conversion.Time())) {
+		return false
 	}
 	return (c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)) && (c.Class.Expires == nil || e.lasts(c)) &&
 		(len(e.rule.Takings) == 0 || !e.Out(e.rule, c.Touch, e.history) && (c.Parent == nil || !e.Out(e.rule, c.Parent, e.history)))

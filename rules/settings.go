@@ -66,6 +66,16 @@ func (c *compiler) settings(root value, got map[string]value) {
 	if v, ok := got["instance_id"]; ok {
 		s.InstanceID = instanceID(v)
 	}
+	if v, ok := got["catch_up"]; ok {
+		catchUp := v.section([]string{"skip_older_than"})
+		if v, ok := catchUp["skip_older_than"]; ok {
+			if us, ok := v.duration(); ok && us < 1e6 {
+				v.errorf("must be at least 1s")
+			} else if ok {
+				s.SkipOlderThan = time.Duration(us) * time.Microsecond
+			}
+		}
+	}
 	c.kafkaSettings(got)
 	c.stateSettings(got)
 	c.httpSettings(got)

@@ -20,6 +20,7 @@ type streamInfo struct {
 	stream  *Stream
 	at      value
 	where   value
+	late    value
 	takes   map[string]value // refund_of and invalidate
 	fields  map[string]int   // index into Declared, by name
 	broken  bool             // its fields are at fault, so what is unknown may be no fault of who reads it
@@ -74,12 +75,12 @@ func (c *compiler) declareStreams(v value) {
 }
 
 func (c *compiler) declareStream(name string, v value) {
-	s := &Stream{Name: name, Rank: len(c.plan.Streams), Time: -1, ID: -1, MaxSkew: defaultMaxSkew}
+	s := &Stream{Name: name, Rank: len(c.plan.Streams), Time: -1, ID: -1, From: NoSlot, MaxSkew: defaultMaxSkew}
 	info := &streamInfo{stream: s, at: v, uses: map[ref]use{}}
 	c.plan.Streams = append(c.plan.Streams, s)
 	c.streams[name] = info
-	got := v.section([]string{"topic", "fields", "time", "id", "where", "max_age", "max_skew", "lateness", "disorder", "partitioned_by", "keep", "refund_of", "invalidate"},
-		"version", "previous_key", "dedup", "sample", "watermark", "late", "format", "schema")
+	got := v.section([]string{"topic", "fields", "time", "id", "where", "max_age", "max_skew", "lateness", "disorder", "partitioned_by", "keep", "late", "refund_of", "invalidate"},
+		"version", "previous_key", "dedup", "sample", "watermark", "format", "schema")
 	for _, required := range []string{"topic", "fields", "time", "id"} {
 		if _, ok := got[required]; !ok && v.node.Kind == yaml.MappingNode {
 			v.errorf("%s is missing", required)
@@ -112,6 +113,12 @@ func (c *compiler) declareStream(name string, v value) {
 	}
 	if k, ok := got["keep"]; ok {
 		info.keepAll = k.oneOf([]string{"all"}) == 0
+	}
+	if l, ok := got["late"]; ok {
+		info.late = l
+		if i := l.oneOf(latePolicies); i >= 0 {
+			s.Late = LatePolicy(i)
+		}
 	}
 	info.where = got["where"]
 	info.takes = map[string]value{}
@@ -207,6 +214,26 @@ func (c *compiler) streamConditions() {
 		if text, ok := info.where.text(); ok {
 			s.Where = c.condition(text, &names{purpose: forEvent, bare: info})
 			c.note(s.Where, useDecoded)
+		}
+	}
+}
+
+// latePolicies checks that events are only accepted late where no row that is final can change by them.
+func (c *compiler) latePolicies() {
+	for _, s := range c.plan.Streams {
+		info := c.streams[s.Name]
+		if s.Late != LateKept {
+			continue
+		}
+		for _, key := range sortedKeys(c.keys) {
+			for _, r := range c.keys[key].rules {
+				if r.conversion == info {
+					info.late.errorf("%s is for touches; rule %q attributes %s, and conversions are final once they are late", LateKept, r.rule.Name, s.Name)
+				}
+			}
+		}
+		if len(info.takes) > 0 {
+			info.late.errorf("%s is for touches, and this stream takes back", LateKept)
 		}
 	}
 }

@@ -12,6 +12,7 @@ func (s source) kind() codecs.Kind { return s.stream.stream.Declared[s.ref.field
 func (r *ruleInfo) resolve(slots []map[ref]int) {
 	rule := r.rule
 	rule.Conversion = r.conversion.stream.Rank
+	rule.streams = r.c.plan.Streams
 	rule.Joins = make([]*Expr, len(slots))
 	rule.Parents = make([]int, len(slots))
 	for i := range rule.Parents {
@@ -69,6 +70,7 @@ func (r *ruleInfo) via(c *Class, touch *streamInfo, slots []map[ref]int) *Via {
 		}
 	}
 	v.AnyGap = len(v.TouchParent) > 0
+	v.late = touch.stream.Late == LateKept || parent != nil && parent.stream.Late == LateKept
 	r.paths(v)
 	return v
 }

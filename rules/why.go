@@ -24,6 +24,7 @@ const (
 	JoinFalse       Verdict = "join_false"       // what a join says beyond equalities is false
 	Filtered        Verdict = "filtered"         // the class's where is false
 	Expired         Verdict = "expired"          // by its own terms, the class's expires
+	CameLate        Verdict = "late"             // it, or its parent, was accepted late, for conversions after this one
 )
 
 // The verdicts on a candidate, or on what would be one if there were no other.
@@ -50,7 +51,7 @@ const (
 )
 
 // verdictOrder has the verdicts on touches that are no candidates.
-var verdictOrder = []Verdict{AfterConversion, NoParent, JoinDiffers, ParentGap, TooSoon, OutsideWindow, ParentWindow, JoinFalse, Filtered, Expired}
+var verdictOrder = []Verdict{AfterConversion, NoParent, JoinDiffers, ParentGap, TooSoon, OutsideWindow, ParentWindow, JoinFalse, Filtered, Expired, CameLate}
 
 // Finding is what becomes of one touch, and why.
 type Finding struct {
@@ -237,6 +238,14 @@ func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 			return Expired, condition(c.Expires, err)
 		case !v.IsNull() && (at > v.Num || at == v.Num && c.Before):
 			return Expired, fmt.Sprintf("it expired %s before the conversion, at %s", FormatDuration(at-v.Num), shownValue(v))
+		}
+	}
+	for _, row := range []codecs.Row{t.Touch, t.Parent} {
+		if row == nil {
+			continue
+		}
+		if from := w.plan.Streams[row.Stream()].AcceptedFrom(row); at < from {
+			return CameLate, fmt.Sprintf("%s came late, and counts for conversions from %s on", w.name(row), shownValue(codecs.TimeValue(from)))
 		}
 	}
 	return candidate, ""

@@ -105,8 +105,8 @@ func (m *collector) records(out samples, s *processors.Snapshot) {
 	for stream, n := range s.Duplicates {
 		out.counter(duplicates, n, stream)
 	}
-	for stream, n := range s.Late {
-		out.counter(late, n, stream, "diverted")
+	for c, n := range s.LateBy {
+		out.counter(late, n, c.Stream, c.Action)
 	}
 	for stream, l := range s.Lateness {
 		out.histogram(lateness, l, stream)

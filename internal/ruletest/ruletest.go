@@ -90,6 +90,7 @@ type observation struct {
 
 	written   []codecs.Record // to the topics of rules
 	accepted  []bool          // by place in the order: what may count for a recount
+	from      map[int]int64   // by place: from which time on conversions have it, of what was accepted late
 	bounded   bool            // touches have left a full history, so a recount may differ
 	duplicate bool
 }
@@ -102,16 +103,17 @@ type step struct {
 
 // observe lets events arrive.
 func (r *Runner) observe(t *rules.Test, order []int) (*observation, error) {
-	o := &observation{final: map[string]row{}, accepted: make([]bool, len(order))}
+	o := &observation{final: map[string]row{}, accepted: make([]bool, len(order)), from: map[int]int64{}}
 	var failed error
 	var changes []row
-	late := false
+	late, acceptedLate, from := false, false, int64(0)
 	emit := func(rec codecs.Record) {
 		switch rec.Topic {
 		case processors.RejectedTopic(r.plan.App), processors.LateTopic(r.plan.App):
 			refused := r.recordRow(rec)
 			if rec.Topic == processors.LateTopic(r.plan.App) {
 				o.late, late = append(o.late, refused), true
+				from, acceptedLate = processors.AcceptedFrom(rec.Headers)
 			} else {
 				o.rejected = append(o.rejected, refused)
 				o.bounded = o.bounded || refused.text(rules.RecordReason) == "max_touches"
@@ -145,12 +147,16 @@ func (r *Runner) observe(t *rules.Test, order []int) (*observation, error) {
 	}
 	for place, i := range order {
 		a := &t.Given[i]
-		changes, late = nil, false
+		changes, late, acceptedLate = nil, false, false
+		dropped := stats.Dropped()
 		if a.Stream < 0 {
 			err = replay.Advance(a.Arrives)
 		} else {
 			err = replay.Record(a.Stream, r.raw(a))
-			o.accepted[place] = !late
+			o.accepted[place] = !late && stats.Dropped() == dropped
+			if acceptedLate {
+				o.from[place] = from
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("test %q: %w", t.Name, err)
@@ -206,8 +212,12 @@ func (r *Runner) judge(t *rules.Test, o *observation, order []int) ([]Failure, e
 		}
 	}
 	for place, i := range order {
-		if a := &t.Given[i]; o.accepted[place] {
+		a := &t.Given[i]
+		if o.accepted[place] {
 			batch.Add(a.Stream, r.raw(a))
+		}
+		if from, late := o.from[place]; late {
+			batch.AddAccepted(a.Stream, r.raw(a), from)
 		}
 	}
 	const most = 5
