@@ -11,6 +11,8 @@ COUNT ?= 1
 ONLY ?= throughput,latency
 MINUTES ?= 10
 SOAK ?=
+PLANS ?= 10000
+SEED ?= 0
 # The race detector needs a C compiler.
 RACE = $(shell command -v "$$(go env CC)" >/dev/null && echo -race)
 
@@ -38,7 +40,7 @@ down: ## stop them and delete their volumes
 	docker compose down --volumes
 
 ##@ Change
-.PHONY: check test race lint fmt vet fuzz bench bench-kafka soak soak-bugs cover clean
+.PHONY: check test race lint fmt vet fuzz random bench bench-kafka soak soak-bugs cover clean
 check: lint jars ## what CI runs: lint, every test with the race detector on every broker at hand, a short soak
 	@[ -n "$(RACE)" ] || echo "check: no C compiler, so no race detector"
 	go test $(RACE) -count=1 -timeout 18m ./...
@@ -61,6 +63,9 @@ vet: ## go vet
 
 fuzz: ## run each fuzz target for FUZZTIME=10s
 	@.ci/fuzz.sh $(FUZZTIME)
+
+random: ## hold the core against the definition on PLANS=10000 random rules of 1000 events each (SEED=0)
+	go test -count=1 -timeout 60m -run TestRandomRules -v ./processors -random.plans=$(PLANS) -random.seed=$(SEED)
 
 bench: ## run the benchmarks and print a table (COUNT=1)
 	@go run ./bench -count $(COUNT)
