@@ -1,8 +1,10 @@
 package processors
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
 )
 
@@ -163,17 +167,111 @@ func shrink(p *randomPlan, events []trialEvent) (*randomPlan, []trialEvent) {
 	return p, events
 }
 
-// writeTrial writes rules, and a test that expects no more than every test does: that the rows are those of the definition.
+// writeTrial writes rules and a test of them: that the rows are those of the definition, and that what is refused or late is.
 func writeTrial(dir string, p *randomPlan, events []trialEvent) error {
 	var b strings.Builder
 	b.WriteString("start: 1970-01-01T00:00:00Z\ntests:\n  - name: random rules\n    given:\n")
 	for i := range events {
 		a := &events[i]
-		fmt.Fprintf(&b, "      - {at: %dms, %s: {\"id\": \"%s\", %s}}\n", a.at, p.plan.Streams[a.stream].Name, a.id, strings.ReplaceAll(a.fields, `":`, `": `))
+		fmt.Fprintf(&b, "      - {at: %dms, %s: {id: %q", a.at, p.plan.Streams[a.stream].Name, a.id)
+		for member := range strings.SplitSeq(a.fields, ",") {
+			name, value, _ := strings.Cut(member, ":")
+			name = strings.Trim(name, `"`)
+			if slices.ContainsFunc(p.plan.Streams[a.stream].Declared, func(f codecs.Field) bool { return f.Name == name }) {
+				fmt.Fprintf(&b, ", %s: %s", name, value)
+			}
+		}
+		b.WriteString("}}\n")
 	}
-	b.WriteString("    expect: {}\n")
+	b.WriteString("    expect:\n")
+	rows, refused, err := expectations(p, events)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "      final: [%s]\n", strings.Join(rows, ", "))
+	for _, topic := range []string{"rejected", "late"} {
+		if list := refused["ads."+topic]; len(list) > 0 {
+			fmt.Fprintf(&b, "      %s: [%s]\n", topic, strings.Join(list, ", "))
+		}
+	}
 	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(p.source()), 0o600); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "rules_test.yaml"), []byte(b.String()), 0o600)
+}
+
+// expectations returns the rows by the definition, and by topic what a replay refuses, as tests have them.
+func expectations(p *randomPlan, events []trialEvent) (rows []string, refused map[string][]string, err error) {
+	r, err := newTrial(p.plan, 1, func() tables.Options { return tables.Options{} })
+	if err != nil {
+		return nil, nil, err
+	}
+	refused = map[string][]string{}
+	replay, err := NewReplay(p.plan, nil, func(rec codecs.Record) {
+		if rec.Topic != "ads.rejected" && rec.Topic != "ads.late" {
+			return
+		}
+		var record struct{ ID string }
+		reason, topic := "", ""
+		for _, h := range rec.Headers {
+			switch h.Key {
+			case codecs.HeaderException:
+				reason = string(h.Value)
+			case codecs.HeaderTopic:
+				topic = string(h.Value)
+			}
+		}
+		_ = json.Unmarshal(rec.Value, &record) // an id that is not there is none
+		refused[rec.Topic] = append(refused[rec.Topic], fmt.Sprintf("{stream: %s, reason: %s, id: %q}", topic, reason, record.ID))
+	}, NewStats(p.plan), ReplayOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range events {
+		a := &events[i]
+		if err := r.record(a); err != nil {
+			return nil, nil, err
+		}
+		raw := &Raw{Value: a.value(), Origin: codecs.Origin{Topic: p.plan.Streams[a.stream].Topic, Offset: int64(i), Timestamp: a.at * 1000}}
+		if err := replay.Record(a.stream, raw); err != nil {
+			return nil, nil, err
+		}
+	}
+	eval, rule := rules.NewEvaluator(p.plan), p.plan.Rules[0]
+	for _, key := range slices.Sorted(maps.Keys(r.rows)) {
+		for _, o := range rules.Naive(p.plan, rule, r.rows[key]) {
+			for i, m := range rule.Models {
+				list, _ := appendRows(nil, p.plan, eval, rule, m, o.Conversion, o.Parts[i], o.Terms)
+				for _, c := range list {
+					touch := "null"
+					if !c.TouchID.IsNull() {
+						touch = fmt.Sprintf("%q", c.TouchID.Str)
+					}
+					rows = append(rows, fmt.Sprintf("{model: %s, conversion_id: %q, touch_id: %s, class: %s, credit: %d}", c.Model, c.Conversion.Str, touch, c.Class, c.Credit))
+				}
+			}
+		}
+	}
+	return rows, refused, replay.Close()
+}
+
+// What is written of random rules is rules and a test that compile.
+func TestWhatIsLeftOfRandomRulesIsATest(t *testing.T) {
+	for n := range uint64(20) {
+		rng := rand.New(rand.NewPCG(n, 3))
+		p, _ := newRandomPlan(rng)
+		dir := t.TempDir()
+		if *randomOut != "" {
+			dir = filepath.Join(*randomOut, fmt.Sprint(n))
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := writeTrial(dir, p, randomEvents(rng, len(p.plan.Streams), 60)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rules.LoadTests(filepath.Join(dir, "rules_test.yaml")); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -43,8 +43,9 @@ func randomEvents(rng *rand.Rand, streams, n int) (events []trialEvent) {
 		}
 		a := trialEvent{stream: rng.IntN(streams), at: max(now-rng.Int64N(8+22*rng.Int64N(2)), 0)}
 		stretch := now / 8
-		a.id = fmt.Sprint(stretch*16 + rng.Int64N(16))
-		a.fields = fmt.Sprintf(`"u":"u%d"`, now/64*2+rng.Int64N(2))
+		user := rng.Int64N(2)
+		a.id = fmt.Sprint(stretch*16 + rng.Int64N(8)*2 + user) // rows say nothing of the key
+		a.fields = fmt.Sprintf(`"u":"u%d"`, now/64*2+user)
 		a.fields += optional("x", fmt.Sprintf(`"x%d"`, rng.IntN(2))) + optional("p", fmt.Sprintf(`"p%d"`, rng.IntN(2)))
 		a.fields += optional("n", fmt.Sprint(rng.IntN(4))) + optional("w", fmt.Sprintf("%d.5", rng.IntN(3)))
 		if a.stream != 3 || rng.IntN(4) == 0 {

@@ -27,7 +27,7 @@ func (p *partition) reachRow(r *rules.Rule, row codecs.Row, h *tables.History, v
 		}
 		target := h.Get(t.Target, row.AppendField(nil, t.Link))
 		switch {
-		case target == nil:
+		case target == nil, target.Stream() == row.Stream() && bytes.Equal(target.ID(), row.ID()): // nothing takes back itself
 		case t.Target == r.Conversion:
 			v.Visit(bytes.Clone(target))
 		default:
