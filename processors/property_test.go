@@ -173,6 +173,16 @@ var propertyRules = map[string]string{
     model: first
     require: touch.n < 3
     classes: {A: {touch: [c, v], within: 14us}}`,
+	"windows of their own": `
+    window_end: exclude
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 'string(c.n * 3 + i.n) + "us"', anchor: i}, B: {touch: [c, v, i], within: 'string(touch.n * 4) + "us"', min: 2us}}`,
+	"clicks after, without the preset": `
+    click_after_conversion: allow
+    max_gap: 6us
+    join: {i: e.p == i.p, c: c.x == i.x}
+    model: [last, linear]
+    classes: {A: {touch: c, within: 9us, min: 2us, anchor: i}, B: {touch: [c, i, v], within: 6us}}`,
 	"the middle alone": `
     model: {position: [0, 1, 0]}
     classes: {A: {touch: [c, v], within: 9us}}`,

@@ -131,6 +131,9 @@ func (d *drawing) drawRule() {
 		d.say("classes", "classes: {A: {touch: c, within: %s}, B: {touch: i, within: %s}}", d.ms(1, 12), d.ms(1, 12))
 	} else {
 		d.drawClasses(parent)
+		if parent {
+			d.maybe(15, "click_after_conversion", "allow", "ignore")
+		}
 	}
 	d.maybe(20, "window_end", "exclude", "include")
 	d.maybe(20, "instant", "include", "exclude")
@@ -192,7 +195,12 @@ func (d *drawing) drawClasses(parent bool) {
 			touches = []string{d.pick("c", "i", "v")}
 		}
 		d.rng.Shuffle(len(touches), func(i, j int) { touches[i], touches[j] = touches[j], touches[i] })
-		text := fmt.Sprintf("%s: {touch: [%s], within: %s", name, strings.Join(touches, ", "), d.ms(1, 14))
+		within := d.ms(1, 14)
+		if d.one(12) {
+			d.use("within of its own")
+			within = d.pick(`'string(touch.n * 4) + "ms"'`, `'e.n == 3 ? "soon" : string(e.n * 3) + "ms"'`)
+		}
+		text := fmt.Sprintf("%s: {touch: [%s], within: %s", name, strings.Join(touches, ", "), within)
 		option := func(percent int, key string, values ...string) {
 			if d.one(percent) {
 				d.use(key)

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -14,7 +15,8 @@ type classInfo struct {
 	at      value
 	got     map[string]value
 	touches []*streamInfo
-	ok      bool // touches and windows are without fault
+	own     value // within, where it is an expression
+	ok      bool  // touches and windows are without fault
 }
 
 // noClass is the class of rows without a touch.
@@ -82,6 +84,10 @@ func (r *ruleInfo) classWindow(info *classInfo) {
 			}
 		}
 	}
+	if v, ok := info.got["within"]; ok && ownWindow(v) {
+		info.own = v
+		delete(info.got, "within")
+	}
 	read("within", &info.class.Within)
 	read("min", &info.class.Min)
 	read("parent_within", &info.class.Parent)
@@ -122,6 +128,9 @@ func (r *ruleInfo) finishClasses() {
 		if v, ok := info.got["expires"]; ok {
 			r.expires(info, v)
 		}
+		if info.own.node != nil {
+			info.class.Own = r.ownWithin(info)
+		}
 		for _, earlier := range r.classes[:i] {
 			if r.sure && r.covers(earlier, info) {
 				info.at.errorf("no pair reaches it: class %s takes all that fit here", earlier.class.Name)
@@ -129,6 +138,33 @@ func (r *ruleInfo) finishClasses() {
 			}
 		}
 	}
+}
+
+// ownWindow tells whether a class's within is an expression: a duration begins with a digit.
+func ownWindow(v value) bool {
+	return v.node.Kind == yaml.ScalarNode && v.node.Value != "" && !strings.ContainsRune("0123456789.-+$", rune(v.node.Value[0]))
+}
+
+// ownWithin reads how long a pair's own window is.
+func (r *ruleInfo) ownWithin(info *classInfo) *Expr {
+	if r.rule.MediaMath {
+		info.own.errorf("mediamath compares the windows of its classes, which must be durations")
+		return nil
+	}
+	text, ok := info.own.text()
+	if !ok {
+		return nil
+	}
+	x := r.c.expression(text, r.pairNames(forValue, info.touches), nil)
+	if x == nil {
+		return nil
+	}
+	if x.kind != codecs.String {
+		text.errorf("within is a duration, or an expression whose text is one, such as 14d in a table's column; this is %s", x.kind)
+	}
+	r.c.note(x, useKept)
+	info.class.Before = r.exclusive
+	return x
 }
 
 // expires reads until when a touch counts by its own terms.
@@ -162,6 +198,22 @@ func (r *ruleInfo) anchor(info *classInfo, v value) {
 	info.class.Anchor = s.stream.Rank
 }
 
+// clicksAfter lets touches come after the conversion where their lag is that of their parent, which may not.
+func (r *ruleInfo) clicksAfter(v value) {
+	if v.oneOf([]string{"allow", "ignore"}) != 0 || !r.sure {
+		return
+	}
+	any := false
+	for _, info := range r.classes {
+		if slices.ContainsFunc(info.touches, func(t *streamInfo) bool { return r.anchoredOnParent(info.class, t) }) {
+			info.class.After, any = true, true
+		}
+	}
+	if !any {
+		v.errorf("allow needs a class whose lag is measured from the touch's parent: anchor")
+	}
+}
+
 // parentWithin checks that the bound means something.
 func (r *ruleInfo) parentWithin(info *classInfo, v value) {
 	switch {
@@ -176,7 +228,7 @@ func (r *ruleInfo) parentWithin(info *classInfo, v value) {
 func (r *ruleInfo) covers(a, b *classInfo) bool {
 	_, conditional := a.got["where"]
 	_, expires := a.got["expires"]
-	if conditional || expires || a.class.Min > b.class.Min || a.class.Within < b.class.Within ||
+	if conditional || expires || a.own.node != nil || a.class.Min > b.class.Min || a.class.Within < b.class.Within ||
 		a.class.Parent > 0 && (b.class.Parent == 0 || a.class.Parent < b.class.Parent) {
 		return false
 	}

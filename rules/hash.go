@@ -117,7 +117,8 @@ func (n *normal) rule(p *Plan, r *Rule) {
 		slices.Sort(touches)
 		n.line("touch", touches)
 		n.expr("where", c.Where)
-		if n.expr("expires", c.Expires); c.Expires != nil {
+		n.expr("expires", c.Expires)
+		if n.expr("own within", c.Own); c.Expires != nil || c.Own != nil {
 			n.line("before", c.Before)
 		}
 		if c.Parent > 0 && !r.MediaMath {

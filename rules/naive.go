@@ -205,6 +205,16 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 	if !before(anchor) || lag < c.Min || lag > c.Within {
 		return 0, false
 	}
+	if c.Own != nil {
+		if v, err := c.Own.Value(s, t); err != nil {
+			return 0, false
+		} else if !v.IsNull() && v.Str != "" {
+			own, err := parseDuration(v.Str)
+			if err != nil || lag > own || lag == own && c.Before {
+				return 0, false
+			}
+		}
+	}
 	conditions := []*Expr{r.Joins[t.Touch.Stream()], c.Where}
 	if t.Parent != nil {
 		conditions = append(conditions, r.Joins[t.Parent.Stream()])

@@ -190,11 +190,14 @@ type Class struct {
 	Name   string
 	Min    int64 // lag from the anchor to the conversion, inclusive
 	Within int64 // inclusive; of window_end: exclude, a microsecond less than is written
+	// Own is the bound of a pair's lag in words, such as 14d, inclusive unless Before is set; Within bounds it. A null, or an empty
+	// text, sets none, and a nil Own none for any pair.
+	Own    *Expr
 	Parent int64 // from the touch's parent to the conversion at most, likewise; 0: no such bound
 	Where  *Expr // over conversion, touch and parent; nil: every pair
 	// Expires is the time up to which the touch counts, by its own terms; a null sets no bound, and a nil Expires none for any touch.
 	Expires *Expr
-	Before  bool   // the conversion must come before that time (window_end: exclude), not at it
+	Before  bool   // the conversion must come before that time, or end of its own window (window_end: exclude), not at it
 	Touch   []int  // stream ranks, as written in `touch:`
 	Anchor  int    // stream rank that lag is measured from, as written in `anchor:`; -1: the touch
 	After   bool   // the touch may come after the conversion (click_after_conversion: allow)

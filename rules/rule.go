@@ -102,13 +102,14 @@ func (c *compiler) rule(name string, v value) {
 	preset, hasPreset := got["preset"]
 	if hasPreset && preset.oneOf([]string{"mediamath"}) == 0 {
 		r.mediaMath(preset, got)
-	} else if after, ok := got["click_after_conversion"]; ok && !hasPreset {
-		after.errorf("needs preset: mediamath; it is not supported yet without")
 	}
 	if lets, ok := got["let"]; ok {
 		r.readLets(lets)
 	}
 	r.finishClasses()
+	if after, ok := got["click_after_conversion"]; ok && !hasPreset {
+		r.clicksAfter(after)
+	}
 	r.choice(got)
 	r.adjustWithin(got)
 	if key, ok := got["key"]; ok {

@@ -152,7 +152,7 @@ func ruleSchema() *Schema {
 			expression("The condition that the stream's event must fulfil; it may read that stream, the conversion, and one other touch stream, its parent."))),
 		required("classes", classesSchema()),
 		optional("preset", choice("A scheme that is known by name: mediamath, in which the impression decides about a click.", []string{"mediamath"})),
-		optional("click_after_conversion", choice("Whether a click may come after the conversion, as long as its impression does not; for preset: mediamath.", []string{"allow", "ignore"}).or("ignore")),
+		optional("click_after_conversion", choice("Whether a click may come after the conversion, as long as its impression does not; for classes whose lag is measured from the impression.", []string{"allow", "ignore"}).or("ignore")),
 		optional("window_end", choice("Whether a lag of exactly within, or parent_within, fits.", []string{"include", "exclude"}).or("include")),
 		optional("instant", choice("Whether a touch, or its parent, at the conversion's very instant is before it.", []string{"exclude", "include"}).or("exclude")),
 		optional("priority", expression("An expression of type int or decimal: of the candidates the one with the largest wins, whatever its time.")),
@@ -176,14 +176,14 @@ func ruleSchema() *Schema {
 		optional("emit", choice("Upserts: the current row of each conversion, to the output topic; deltas: signed changes, to its name with .deltas.", []string{"both", "upserts", "deltas"}).or("both")),
 		required("into", topicName("The output topic; it and its .deltas belong to one rule, and are no input.")),
 	)
-	s.Dependencies = map[string]any{"click_after_conversion": []string{"preset"}}
 	return s
 }
 
 func classesSchema() *Schema {
 	class := section("A class: the pairs of a conversion and a touch that fit it.",
 		required("touch", oneOrList("A touch stream, or a list of them.", nameOf(""))),
-		optional("within", lasting("The longest lag from the anchor to the conversion, inclusive; the rule's lookback where it is missing.")),
+		optional("within", &Schema{Description: "The longest lag from the anchor to the conversion, inclusive: a duration, or an expression whose text is one; the rule's lookback where it is missing.",
+			AnyOf: []*Schema{lasting(""), matching("", `[^0-9.+$-][\s\S]*`, durationHint)}}),
 		optional("min", lasting("The shortest lag from the anchor to the conversion, inclusive.").or(0)),
 		optional("anchor", nameOf("The stream that lag is measured from: the touch itself, or its parent.")),
 		optional("parent_within", lasting("The longest time from the touch's parent to the conversion, inclusive.")),

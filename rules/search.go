@@ -202,7 +202,7 @@ func (e *Evaluator) holds(v *Via, c *Candidate) bool {
 	if v.late && !(e.accepts(c.Touch, c.Conversion.Time()) && e.accepts(c.Parent, c.Conversion.Time())) {
 		return false
 	}
-	return (c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)) && (c.Class.Expires == nil || e.lasts(c)) &&
+	return (c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)) && (c.Class.Expires == nil || e.lasts(c)) && (c.Class.Own == nil || e.reaches(c)) &&
 		(len(e.rule.Takings) == 0 || !e.Out(e.rule, c.Touch, e.history) && (c.Parent == nil || !e.Out(e.rule, c.Parent, e.history)))
 }
 
@@ -220,6 +220,28 @@ func (e *Evaluator) lasts(c *Candidate) bool {
 		last--
 	}
 	return v.IsNull() || c.Conversion.Time() <= last
+}
+
+// reaches tells whether the lag of a pair is within its own window.
+func (e *Evaluator) reaches(c *Candidate) bool {
+	v, err := c.Class.Own.Value(e.scope, &c.Tuple)
+	if err == nil && v.Str == "" {
+		return true
+	}
+	var within int64
+	if err == nil {
+		within, err = parseDuration(v.Str)
+	}
+	if err != nil {
+		if e.err == nil {
+			e.err = fmt.Errorf("within: %w", err)
+		}
+		return false
+	}
+	if c.Class.Before {
+		within--
+	}
+	return c.Conversion.Time()-c.Anchor <= within
 }
 
 func (e *Evaluator) test(x *Expr, t *Tuple) bool {

@@ -217,6 +217,19 @@ func (w *explainer) pair(c *Class, v *Via, t *Tuple) (Verdict, string) {
 	case lag > c.Within:
 		return OutsideWindow, fmt.Sprintf("the lag is %s, %s more than within allows", FormatDuration(lag), FormatDuration(lag-c.Within))
 	}
+	if c.Own != nil {
+		own, err := c.Own.Value(w.scope, t)
+		within := int64(0)
+		if err == nil && own.Str != "" {
+			within, err = parseDuration(own.Str)
+		}
+		switch lag := at - anchor; {
+		case err != nil:
+			return OutsideWindow, condition(c.Own, err)
+		case own.Str != "" && (lag > within || lag == within && c.Before):
+			return OutsideWindow, fmt.Sprintf("the lag is %s, and within is %s: %s", FormatDuration(lag), c.Own, own.Str)
+		}
+	}
 	if t.Parent != nil && v.MaxParentLag > 0 && at-t.Parent.Time() > v.MaxParentLag {
 		return ParentWindow, fmt.Sprintf("its %s is %s before the conversion, %s more than allowed", w.plan.Streams[v.Parent].Name,
 			FormatDuration(at-t.Parent.Time()), FormatDuration(at-t.Parent.Time()-v.MaxParentLag))

@@ -295,6 +295,9 @@ func columnTexts(list []rules.Column) []string {
 
 func describeClass(p *rules.Plan, r *rules.Rule, c *rules.Class) classPlan {
 	d := classPlan{Name: c.Name, Min: rules.FormatDuration(c.Min), Within: rules.FormatDuration(c.Within), Where: textOfExpr(c.Where), Expires: textOfExpr(c.Expires)}
+	if c.Own != nil {
+		d.Within = c.Own.String() + ", at most " + d.Within
+	}
 	if c.Parent > 0 {
 		d.ParentWithin = rules.FormatDuration(c.Parent)
 	}
