@@ -34,9 +34,17 @@ func AcceptedFrom(headers []codecs.Header) (from int64, accepted bool) {
 	return 0, false
 }
 
-// keeps tells whether a late event of a time is accepted: its stream says so, and it would still be kept.
+// keeps tells whether a late event of a time may be accepted: its stream says so, and it would still be kept; or it may be a later version of one
+// that is.
 func (p *partition) keeps(stream *rules.Stream, at int64) bool {
-	return stream.Late == rules.LateKept && at+p.key.Retention[stream.Rank]+p.key.Lateness >= p.watermark()
+	return stream.Late == rules.LateKept && at+p.key.Retention[stream.Rank]+p.key.Lateness >= p.watermark() ||
+		stream.Version != rules.NoSlot && p.correctable(stream, at)
+}
+
+// correctable tells whether all that an event of a time can change is still there.
+func (p *partition) correctable(stream *rules.Stream, at int64) bool {
+	w := p.watermark()
+	return w == math.MinInt64 || at >= w-stream.Lateness-p.key.Corrected[stream.Rank]
 }
 
 // tooLate counts an event that is not accepted, and writes it to the late topic unless its stream drops it.
@@ -50,6 +58,16 @@ func (p *partition) tooLate(key []byte, row codecs.Row, raw *Raw) {
 	}
 	p.tally.late(rank, lateDiverted)
 	p.reject(row, raw, p.behind(stream, at, w), "")
+}
+
+// correctsTooLate is tooLate for a later version of an event of which rows may be final.
+func (p *partition) correctsTooLate(key []byte, row, old codecs.Row, raw *Raw) {
+	stream, w := p.plan.Streams[row.Stream()], p.watermark()
+	first := min(row.Time(), old.Time())
+	p.observe(key, row, raw, ObservedLate)
+	p.tally.late(row.Stream(), lateDiverted)
+	p.reject(row, raw, codecs.Rejectf(reasonLate, "this version corrects an event of %s, %s behind the watermark %s; lateness and adjust_within are %s together",
+		stamp(first), lag(w-first), stamp(w), lag(stream.Lateness+p.key.Corrected[row.Stream()])), "")
 }
 
 func (p *partition) behind(stream *rules.Stream, at, w int64) *codecs.Reject {

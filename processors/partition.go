@@ -133,6 +133,14 @@ func (p *partition) accept(key []byte, row codecs.Row, raw *Raw) error {
 	}
 	old := h.Get(rank, row.ID())
 	switch {
+	case old != nil && stream.Corrects(row, old):
+		if !p.correctable(stream, min(at, old.Time())) {
+			p.correctsTooLate(key, row, old, raw)
+			return h.Err()
+		}
+	case late && stream.Late != rules.LateKept:
+		p.tooLate(key, row, raw)
+		return h.Err()
 	case !late:
 	case old == nil:
 		row = p.acceptLate(row, raw)

@@ -36,12 +36,15 @@ const takingStreams = `
 // conversion stream may be refunds themselves.
 func propertySource(rule string) string {
 	streams := propertyStreams
-	if strings.Contains(propertyRules[rule], "adjust_within") {
+	if strings.Contains(propertyRules[rule], "adjust_within") && !strings.HasPrefix(rule, "versions") {
 		streams = strings.Replace(streams, "p: string, n: int, w: decimal}, time: t, id: id", "p: string, n: int, w: decimal, of: string}, time: t, id: id, refund_of: {id: of, value: w}", 1)
 		streams += takingStreams[1:]
 	}
 	if strings.HasPrefix(rule, "late touches") {
 		streams = regexp.MustCompile(`(?m)^(  [ivc]: .*)}$`).ReplaceAllString(streams, "$1, late: accept_while_kept}")
+	}
+	if strings.HasPrefix(rule, "versions") {
+		streams = regexp.MustCompile(`(?m)^(  [ivce]: .*fields: {)(.*)}$`).ReplaceAllString(streams, "${1}ver: int, $2, version: ver}")
 	}
 	return streams + "rules:\n"
 }
@@ -183,6 +186,22 @@ var propertyRules = map[string]string{
     join: {i: e.p == i.p, c: c.x == i.x}
     model: [last, linear]
     classes: {A: {touch: c, within: 9us, min: 2us, anchor: i}, B: {touch: [c, i, v], within: 6us}}`,
+	"versions": `
+    adjust_within: 6us
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us}, B: {touch: [i, v], within: 6us}}`,
+	"versions, counting": `
+    adjust_within: 6us
+    budget: {max: 1, replace: e.n}
+    retire: losers
+    dedup: e.p
+    join: {c: c.p == e.p}
+    classes: {A: {touch: c, within: 8us}, B: {touch: [i, v], within: 6us}}`,
+	"versions, all models": `
+    adjust_within: 3us
+    across: all
+    model: [last, linear, position]
+    classes: {A: {touch: c, within: 8us}, B: {touch: i, within: 12us}}`,
 	"the middle alone": `
     model: {position: [0, 1, 0]}
     classes: {A: {touch: [c, v], within: 9us}}`,
@@ -302,6 +321,9 @@ func randomRecord(rng *rand.Rand, plan *rules.Plan, span int64) (stream int, val
 	b := fmt.Sprintf(`{"id":"%d","t":%d,"u":"u%d"`, rng.IntN(12), rng.Int64N(span), rng.IntN(few))
 	b += optional("x", fmt.Sprintf(`"x%d"`, rng.IntN(few+1))) + optional("p", fmt.Sprintf(`"p%d"`, rng.IntN(few)))
 	b += optional("n", fmt.Sprint(rng.IntN(4))) + optional("w", fmt.Sprintf("%d.5", rng.IntN(3)))
+	if rng.IntN(2) == 0 {
+		b += fmt.Sprintf(`,"ver":%d`, rng.IntN(3))
+	}
 	if rng.IntN(3) > 0 || stream != 3 {
 		b += optional("of", fmt.Sprintf(`"%d"`, rng.IntN(12)))
 	}
@@ -378,6 +400,16 @@ func (e *engine) accept(stream int, value []byte) {
 	if err := e.part.acceptEvent(key, &ev, raw); err != nil {
 		e.t.Fatal(err)
 	}
+}
+
+// counting returns the version of an event that counts among rows of one key, nil where there is none.
+func counting(plan *rules.Plan, rows []codecs.Row, stream int, id []byte) (best codecs.Row) {
+	for _, row := range rows {
+		if row.Stream() == stream && bytes.Equal(row.ID(), id) && (best == nil || plan.Streams[stream].Precedes(row, best)) {
+			best = row
+		}
+	}
+	return best
 }
 
 // batch is the rows of all keys by definition.

@@ -72,7 +72,15 @@ func (d *drawing) maybe(percent int, key string, values ...string) bool {
 func (d *drawing) drawStreams() {
 	forever := d.one(30)
 	stream := func(name, fields string, touch bool, more ...string) {
+		versions := len(name) == 1 && name != "r" && d.one(10)
+		if versions {
+			d.use("version")
+			fields += ", ver: int"
+		}
 		text := fmt.Sprintf("  %s: {topic: %s, fields: {id: string, t: time_us, u: string, %s}, time: t, id: id", name, name, fields)
+		if versions {
+			text += ", version: ver"
+		}
 		if forever {
 			text += ", lateness: 100d"
 		} else {

@@ -48,6 +48,9 @@ func randomEvents(rng *rand.Rand, streams, n int) (events []trialEvent) {
 		a.fields = fmt.Sprintf(`"u":"u%d"`, now/64*2+user)
 		a.fields += optional("x", fmt.Sprintf(`"x%d"`, rng.IntN(2))) + optional("p", fmt.Sprintf(`"p%d"`, rng.IntN(2)))
 		a.fields += optional("n", fmt.Sprint(rng.IntN(4))) + optional("w", fmt.Sprintf("%d.5", rng.IntN(3)))
+		if rng.IntN(3) == 0 {
+			a.fields += fmt.Sprintf(`,"ver":%d`, rng.IntN(3))
+		}
 		if a.stream != 3 || rng.IntN(4) == 0 {
 			a.fields += optional("of", fmt.Sprintf(`"%d"`, max(stretch-rng.Int64N(3), 0)*16+rng.Int64N(16)))
 		}
@@ -59,23 +62,22 @@ func randomEvents(rng *rand.Rand, streams, n int) (events []trialEvent) {
 // trial runs events through the incremental core, over one table or several that share the keys, and holds what it emits against the
 // definition.
 type trial struct {
-	plan     *rules.Plan
-	options  func() tables.Options
-	parts    []*partition
-	logs     [][][2][]byte // changelogs
-	clean    []*cleanser
-	net      map[string]*codecs.Credit // by key and row key
-	rows     map[string][]codecs.Row   // by key: what was accepted, as it came
-	stale    map[string]bool           // keys that have changed since the last check
-	key      string
-	latest   []int64 // by stream
-	versions map[string]int64
-	failure  string
-	used     []trialEvent // those that were not passed over
+	plan    *rules.Plan
+	options func() tables.Options
+	parts   []*partition
+	logs    [][][2][]byte // changelogs
+	clean   []*cleanser
+	net     map[string]*codecs.Credit // by key and row key
+	rows    map[string][]codecs.Row   // by key: what was accepted, as it came
+	stale   map[string]bool           // keys that have changed since the last check
+	key     string
+	latest  []int64 // by stream
+	failure string
+	used    []trialEvent // those that were not passed over
 }
 
 func newTrial(plan *rules.Plan, instances int, options func() tables.Options) (*trial, error) {
-	r := &trial{plan: plan, options: options, net: map[string]*codecs.Credit{}, rows: map[string][]codecs.Row{}, stale: map[string]bool{}, versions: map[string]int64{}}
+	r := &trial{plan: plan, options: options, net: map[string]*codecs.Credit{}, rows: map[string][]codecs.Row{}, stale: map[string]bool{}}
 	for _, s := range plan.Streams {
 		r.clean = append(r.clean, newCleanser(plan, s, nil))
 		r.latest = append(r.latest, noTime)
@@ -115,29 +117,24 @@ func (r *trial) open(i int, table *tables.Table) {
 	r.parts[i] = p
 }
 
-// record lets an event arrive. What has been seen with an earlier time that may have left the state is passed over: an id is known for as
+// record lets an event arrive. What has been seen in a version that may have left the state is passed over: an id is known for as
 // long as its row is kept.
 func (r *trial) record(a *trialEvent) error {
 	var ev codecs.Event
 	raw := &Raw{Value: a.value()}
-	s := r.plan.Streams[a.stream]
 	if why := r.clean[a.stream].clean(raw, &ev); why == nil && r.plan.Keys[0].Slots[a.stream] != nil {
 		key, _ := keyOf(nil, r.plan.Keys[0], &ev)
 		r.key = string(key)
 		p := r.parts[int(key[len(key)-1])%len(r.parts)]
-		name := fmt.Sprint(a.stream, "/", a.id, "/", r.key)
-		w := p.watermark()
-		if seen, ok := r.versions[name]; ok && w != noTime && seen < w-s.Lateness && seen != ev.Time {
+		k, w := r.plan.Keys[0], p.watermark()
+		seen := counting(r.plan, r.rows[r.key], a.stream, codecs.AppendValue(nil, ev.ID))
+		if seen != nil && w != noTime && seen.Time()+k.Retention[a.stream]+k.Lateness < w {
 			return nil
 		}
-		taken := len(r.rows[r.key])
 		if err := p.acceptEvent(key, &ev, raw); err != nil {
 			return err
 		}
 		r.stale[r.key] = true
-		if seen, ok := r.versions[name]; len(r.rows[r.key]) > taken && (!ok || ev.Time < seen) {
-			r.versions[name] = ev.Time
-		}
 	}
 	r.used = append(r.used, *a)
 	r.latest[a.stream] = max(r.latest[a.stream], a.at*1000)

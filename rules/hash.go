@@ -62,6 +62,9 @@ func (c *compiler) hash() {
 
 func (n *normal) stream(s *Stream, info *streamInfo) {
 	n.line("stream", s.Name, s.Topic, s.MaxAge, s.MaxSkew, s.Lateness, s.Disorder, info.keepAll, s.PartitionedBy)
+	if info.version >= 0 {
+		n.line("version", s.Declared[info.version].Name)
+	}
 	if s.Late != LateReject {
 		n.line("late", s.Late.String())
 	}

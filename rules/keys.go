@@ -116,6 +116,7 @@ func (k *keyInfo) resolve(slots []map[ref]int) {
 	key.Slots = make([][]int, len(slots))
 	key.Paths = make([][]Path, len(slots))
 	key.Retention = make([]int64, len(slots))
+	key.Corrected = make([]int64, len(slots))
 	key.Direct = true
 	by := c.plan.Streams[key.Streams[0]].PartitionedBy
 	for _, rank := range key.Streams {

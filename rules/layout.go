@@ -101,6 +101,9 @@ func (c *compiler) layOutStream(info *streamInfo) map[ref]int {
 	for i, r := range order {
 		slots[r] = i
 	}
+	if info.version >= 0 {
+		s.Version = slots[fieldRef(info.version)]
+	}
 	for _, r := range order {
 		if r == acceptedFrom {
 			s.Slots = append(s.Slots, Slot{Field: -1})

@@ -65,6 +65,7 @@ type Stream struct {
 	MaxSkew       int64          // how far ahead of the record's Kafka timestamp event time may be
 	Lateness      int64
 	Disorder      int64
+	Version       int // slot of the int by which a later version of an event is known; NoSlot: events have none
 	Late          LatePolicy
 	From          int      // slot with the time from which conversions may have an event that was accepted late; NoSlot where Late is another
 	PartitionedBy []string // nil: unknown, so it is repartitioned
@@ -138,6 +139,7 @@ type Key struct {
 	Slots      [][]int  // by rank: slots of the key fields (codecs.SlotID allowed); nil for streams of other keys
 	Rules      []*Rule
 	Paths      [][]Path // by rank: the look-ups that rules make, at least one per stream
+	Corrected  []int64  // by rank: an event's other version is accepted while its time + Corrected >= W - Lateness
 	Retention  []int64  // by rank: an event is of use while time + Retention >= W - Lateness
 	Lateness   int64    // the largest of its streams'
 	MaxTouches int      // events per key (conversions not counted) before the oldest without credit leave
@@ -171,7 +173,8 @@ type Rule struct {
 	AdjustWithin int64     // how long after its target, or before it, an event takes it back
 	Unused       []string  // names of `let` that nothing uses
 
-	streams []*Stream // of the plan
+	streams  []*Stream // of the plan
+	versions bool      // its events may have later versions
 
 	shows  bool // a candidate's parent may be a candidate, too
 	single bool // all that the models need is one winner per conversion

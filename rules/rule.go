@@ -25,7 +25,7 @@ type ruleInfo struct {
 }
 
 // laterKeys is what an attribute rule will be able to say.
-var laterKeys = []string{"version", "previous_key", "late", "catch_up", "effective_from"}
+var laterKeys = []string{"previous_key", "effective_from"}
 
 // laterKinds are keys that make a rule of another kind.
 var laterKinds = []string{"chain", "from", "union", "window", "group_by", "watermark", "wait", "sample"}

@@ -86,6 +86,7 @@ func streamSchema() *Schema {
 		optional("late", choice("What becomes of an event that comes later than that: it goes to the late topic; it is accepted for conversions that are not final, while it would be kept (of touches); or it is counted and dropped.",
 			latePolicies).or("reject")),
 		optional("partitioned_by", oneOrList("The fields by whose hash the topic is partitioned, in order.", nameOf(""))),
+		optional("version", nameOf("The int field by which a later version of an event is known: of two records with one id the larger counts.")),
 		optional("refund_of", refundSchema()),
 		optional("invalidate", section("The stream's records take events of another stream out of the set of events.",
 			required("stream", nameOf("The stream whose events are taken out.")),

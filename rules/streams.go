@@ -21,6 +21,7 @@ type streamInfo struct {
 	at      value
 	where   value
 	late    value
+	version int              // index into Declared, -1: none
 	takes   map[string]value // refund_of and invalidate
 	fields  map[string]int   // index into Declared, by name
 	broken  bool             // its fields are at fault, so what is unknown may be no fault of who reads it
@@ -75,12 +76,12 @@ func (c *compiler) declareStreams(v value) {
 }
 
 func (c *compiler) declareStream(name string, v value) {
-	s := &Stream{Name: name, Rank: len(c.plan.Streams), Time: -1, ID: -1, From: NoSlot, MaxSkew: defaultMaxSkew}
-	info := &streamInfo{stream: s, at: v, uses: map[ref]use{}}
+	s := &Stream{Name: name, Rank: len(c.plan.Streams), Time: -1, ID: -1, From: NoSlot, Version: NoSlot, MaxSkew: defaultMaxSkew}
+	info := &streamInfo{stream: s, at: v, version: -1, uses: map[ref]use{}}
 	c.plan.Streams = append(c.plan.Streams, s)
 	c.streams[name] = info
-	got := v.section([]string{"topic", "fields", "time", "id", "where", "max_age", "max_skew", "lateness", "disorder", "partitioned_by", "keep", "late", "refund_of", "invalidate"},
-		"version", "previous_key", "dedup", "sample", "watermark", "format", "schema")
+	got := v.section([]string{"topic", "fields", "time", "id", "where", "max_age", "max_skew", "lateness", "disorder", "partitioned_by", "keep", "late", "version", "refund_of", "invalidate"},
+		"previous_key", "dedup", "sample", "watermark", "format", "schema")
 	for _, required := range []string{"topic", "fields", "time", "id"} {
 		if _, ok := got[required]; !ok && v.node.Kind == yaml.MappingNode {
 			v.errorf("%s is missing", required)
@@ -114,6 +115,24 @@ func (c *compiler) declareStream(name string, v value) {
 	if k, ok := got["keep"]; ok {
 		info.keepAll = k.oneOf([]string{"all"}) == 0
 	}
+	info.takes = map[string]value{}
+	for _, key := range []string{"refund_of", "invalidate"} {
+		if t, ok := got[key]; ok {
+			info.takes[key] = t
+		}
+	}
+	if v, ok := got["version"]; ok {
+		if i := info.roleField(v, "int", codecs.Int); i >= 0 {
+			info.version = i
+			info.note(fieldRef(i), useKept)
+			if i == s.ID {
+				v.errorf("is the id, which no version changes")
+			}
+			if len(info.takes) > 0 {
+				v.errorf("a stream that takes back has no versions: send what takes back more, or less, as another event")
+			}
+		}
+	}
 	if l, ok := got["late"]; ok {
 		info.late = l
 		if i := l.oneOf(latePolicies); i >= 0 {
@@ -121,12 +140,6 @@ func (c *compiler) declareStream(name string, v value) {
 		}
 	}
 	info.where = got["where"]
-	info.takes = map[string]value{}
-	for _, key := range []string{"refund_of", "invalidate"} {
-		if t, ok := got[key]; ok {
-			info.takes[key] = t
-		}
-	}
 }
 
 // declareFields reads a mapping of names to types. A field whose type is at fault is declared with kind Null, so that

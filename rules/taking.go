@@ -139,14 +139,14 @@ func (r *ruleInfo) adjustWithin(got map[string]value) {
 		r.rule.AdjustWithin = us
 	}
 	if r.sure && r.conversion != nil && !r.isTaken() {
-		v.errorf("nothing takes back what this rule is about: no stream has refund_of or invalidate for its streams")
+		v.errorf("nothing takes back what this rule is about: no stream has refund_of or invalidate for its streams, and none of these has versions")
 	}
 }
 
-// isTaken tells whether events that the rule is about may be taken back.
+// isTaken tells whether events that the rule is about may be taken back, or corrected by a later version.
 func (r *ruleInfo) isTaken() bool {
 	list := r.own()
-	return slices.ContainsFunc(r.c.takes, func(t *takingInfo) bool {
+	return slices.ContainsFunc(list, func(s *streamInfo) bool { return s.version >= 0 }) || slices.ContainsFunc(r.c.takes, func(t *takingInfo) bool {
 		return slices.Contains(list, t.target) && (!t.refund || t.target == r.conversion)
 	})
 }
@@ -154,6 +154,16 @@ func (r *ruleInfo) isTaken() bool {
 // resolveTakings fills in what the rule's events may be taken back by.
 func (r *ruleInfo) resolveTakings(slots []map[ref]int) {
 	list := r.own()
+	for _, s := range list {
+		if s.version < 0 {
+			continue
+		}
+		r.rule.versions = true
+		// Under the rule that keeps for the shortest time all that a correction can change is there.
+		if have := &r.rule.Key.Corrected[s.stream.Rank]; *have == 0 || r.rule.AdjustWithin < *have {
+			*have = r.rule.AdjustWithin
+		}
+	}
 	for _, t := range r.c.takes {
 		if !slices.Contains(list, t.target) || t.refund && t.target != r.conversion {
 			continue
@@ -170,7 +180,7 @@ func (r *ruleInfo) resolveTakings(slots []map[ref]int) {
 
 // adjusted is how long after a conversion its rows can change because something is taken back.
 func (r *Rule) adjusted() int64 {
-	if len(r.Takings) == 0 {
+	if len(r.Takings) == 0 && !r.versions {
 		return 0
 	}
 	return r.AdjustWithin
@@ -214,6 +224,9 @@ func fraction(part *big.Rat) Terms {
 }
 
 func (n *normal) takings(p *Plan, r *Rule) {
+	if r.versions {
+		n.line("versions", r.AdjustWithin)
+	}
 	for _, t := range r.Takings {
 		n.line("taking", p.SlotName(t.Stream, t.Link), p.Streams[t.Target].Name, t.Refund, r.AdjustWithin)
 		if t.Valued {

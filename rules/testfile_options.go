@@ -18,7 +18,7 @@ type Option struct {
 
 // ruleOptions and others are the keys that can be left out; those whose entries can be, too, follow with a point.
 var (
-	streamOptions = []string{"where", "max_age", "max_skew", "lateness", "disorder", "late", "refund_of", "invalidate"}
+	streamOptions = []string{"where", "max_age", "max_skew", "lateness", "disorder", "late", "version", "refund_of", "invalidate"}
 	ruleOptions   = []string{"max_gap", "preset", "model", "across", "unattributed", "click_after_conversion", "window_end", "instant", "priority", "require", "count", "budget", "dedup", "retire", "cap", "adjust_within", "let.", "join.", "classes.", "select.", "measure."}
 	classOptions  = []string{"within", "min", "anchor", "parent_within", "expires", "where"}
 )

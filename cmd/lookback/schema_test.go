@@ -158,7 +158,6 @@ func TestTheSchemaRefusesWhatTheCompilerRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"a variable in a key":       edited(t, shopRules, "lookback: 7d", "${LOOKBACK}: 7d"),
 		"a broken variable":         edited(t, shopRules, "lookback: 7d", "lookback: ${LOOK-BACK}"),
-		"a click after conversions": edited(t, shopRules, "lookback: 7d", "lookback: 7d\n    click_after_conversion: allow"),
 	} {
 		doc, _ := document(t, file(t, "rules.yaml", text))
 		if of.Validate(doc) == nil {
