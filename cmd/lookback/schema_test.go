@@ -156,8 +156,8 @@ func TestTheSchemaRefusesWhatTheCompilerRefuses(t *testing.T) {
 		t.Errorf("only %d faults of %d kinds were judged", refused, len(judged))
 	}
 	for name, text := range map[string]string{
-		"a variable in a key":       edited(t, shopRules, "lookback: 7d", "${LOOKBACK}: 7d"),
-		"a broken variable":         edited(t, shopRules, "lookback: 7d", "lookback: ${LOOK-BACK}"),
+		"a variable in a key": edited(t, shopRules, "lookback: 7d", "${LOOKBACK}: 7d"),
+		"a broken variable":   edited(t, shopRules, "lookback: 7d", "lookback: ${LOOK-BACK}"),
 	} {
 		doc, _ := document(t, file(t, "rules.yaml", text))
 		if of.Validate(doc) == nil {
