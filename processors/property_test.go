@@ -202,6 +202,17 @@ var propertyRules = map[string]string{
     across: all
     model: [last, linear, position]
     classes: {A: {touch: c, within: 8us}, B: {touch: i, within: 12us}}`,
+	"the first of a parent": `
+    per_parent: first
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us, anchor: i}, B: {touch: [c, i, v], within: 12us}}`,
+	"the last of a parent, several models": `
+    per_parent: last
+    across: all
+    priority: i.n
+    join: {i: e.p == i.p, c: c.x == i.x}
+    model: [last, linear, first]
+    classes: {A: {touch: c, within: 5us}, B: {touch: [c, i], within: 14us}}`,
 	"the middle alone": `
     model: {position: [0, 1, 0]}
     classes: {A: {touch: [c, v], within: 9us}}`,

@@ -145,6 +145,9 @@ func (d *drawing) drawRule() {
 	}
 	d.maybe(20, "window_end", "exclude", "include")
 	d.maybe(20, "instant", "include", "exclude")
+	if parent {
+		d.maybe(25, "per_parent", "first", "last", "all")
+	}
 	d.maybe(15, "let", "{odd: touch.n % 2, both: touch.n + e.n}")
 	d.maybe(25, "priority", "touch.n", "touch.n % 2", "e.w - touch.n", "i.n", "odd", "both")
 	d.maybe(20, "require", "touch.n < 3", "e.n != 2", "touch.n > 0 || e.n > 1", "c.n != 2", "odd == 1")

@@ -16,7 +16,7 @@ func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 	kept := []rules.Verdict{rules.AfterConversion, rules.NoParent, rules.JoinDiffers, rules.ParentGap, rules.TooSoon, rules.OutsideWindow,
 		rules.ParentWindow, rules.JoinFalse, rules.Filtered, rules.Expired, rules.Invalidated}
 	silent := []rules.Verdict{rules.Deduplicated, rules.OverBudget, rules.Replaced, rules.NotFirst}
-	without := slices.Concat(kept, silent, []rules.Verdict{rules.Refused, rules.WinnerRefused, rules.WinnerSilent, rules.Retired, rules.OwnTouch, rules.OtherClass})
+	without := slices.Concat(kept, silent, []rules.Verdict{rules.Refused, rules.WinnerRefused, rules.WinnerSilent, rules.Retired, rules.OwnTouch, rules.OtherClass, rules.OfOneParent})
 	seen := map[rules.Verdict]int{}
 	for rule := range propertyRules {
 		t.Run(rule, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
 			}
 		})
 	}
-	for _, v := range append(slices.Concat(kept, silent), rules.Retired, rules.WinnerSilent, rules.Credited, rules.OtherClass, rules.OwnTouch, rules.LowerPriority, rules.Earlier, rules.NoWeight, rules.Refused, rules.WinnerRefused) {
+	for _, v := range append(slices.Concat(kept, silent), rules.Retired, rules.WinnerSilent, rules.OfOneParent, rules.Credited, rules.OtherClass, rules.OwnTouch, rules.LowerPriority, rules.Earlier, rules.NoWeight, rules.Refused, rules.WinnerRefused) {
 		if seen[v] == 0 && v != rules.NoParent {
 			t.Errorf("nothing was %s", v)
 		}

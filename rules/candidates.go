@@ -115,6 +115,7 @@ func (e *Evaluator) all(r *Rule, conv codecs.Row, h History) {
 		return order
 	})
 	e.found = slices.CompactFunc(e.found, func(a, b Candidate) bool { return a.Touch.Compare(b.Touch) == 0 })
+	e.perParent(r)
 	e.withoutShown(r)
 	slices.SortFunc(e.found, func(a, b Candidate) int { return a.compare(&b) })
 }
@@ -127,6 +128,32 @@ func (e *Evaluator) offer(r *Rule) {
 	if len(e.found) > 0 && !r.Across {
 		first := e.found[0].Class
 		e.found = slices.DeleteFunc(e.found, func(c Candidate) bool { return c.Class != first })
+	}
+}
+
+// perParent leaves one of the candidates of each parent, where the rule says so. They are in the total order of their touches.
+func (e *Evaluator) perParent(r *Rule) {
+	if r.PerParent == AllOfParent {
+		return
+	}
+	later := r.PerParent == LastOfParent
+	if later {
+		slices.Reverse(e.found)
+	}
+	seen := map[string]bool{}
+	e.found = slices.DeleteFunc(e.found, func(c Candidate) bool {
+		if c.Parent == nil {
+			return false
+		}
+		id := touchID(c.Parent)
+		if seen[id] {
+			return true
+		}
+		seen[id] = true
+		return false
+	})
+	if later {
+		slices.Reverse(e.found)
 	}
 }
 

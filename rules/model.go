@@ -179,7 +179,7 @@ func (m *Model) positionParts(v value) bool {
 
 // settle derives from models and classes what evaluation may spare itself.
 func (r *Rule) settle() {
-	r.shows = r.Across
+	r.shows = r.Across || r.PerParent != AllOfParent
 	for _, c := range r.Classes {
 		for _, touch := range c.Touch {
 			if p := r.Parents[touch]; p >= 0 && slices.Contains(c.Touch, p) {

@@ -109,6 +109,20 @@ func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row
 			}
 		}
 	}
+	// Of the touches of one parent the first or the last may be the only candidate.
+	if r.PerParent != AllOfParent {
+		var chosen []Candidate
+		for _, c := range found {
+			if !slices.ContainsFunc(found, func(d Candidate) bool {
+				order := c.Touch.Compare(d.Touch)
+				return c.Parent != nil && d.Parent != nil && c.Parent.Compare(d.Parent) == 0 &&
+					(r.PerParent == FirstOfParent && order > 0 || r.PerParent == LastOfParent && order < 0)
+			}) {
+				chosen = append(chosen, c)
+			}
+		}
+		found = chosen
+	}
 	// An impression whose own click is a candidate is not a second one.
 	var own []Candidate
 	for _, c := range found {

@@ -163,9 +163,10 @@ type Rule struct {
 	Measure      []Column
 	Upserts      bool
 	Deltas       bool
-	Unattributed bool      // emit conversions without a candidate, as class "none"
-	Into         string    // topic of upserts; deltas go to Into + ".deltas"
-	Instant      bool      // a touch at the conversion's instant is before it
+	Unattributed bool   // emit conversions without a candidate, as class "none"
+	Into         string // topic of upserts; deltas go to Into + ".deltas"
+	Instant      bool   // a touch at the conversion's instant is before it
+	PerParent    PerParent
 	Priority     *Expr     // int or decimal: the largest wins, whatever its time; nil: time alone decides
 	Require      *Expr     // condition on the winner; where it fails the conversion is unattributed; nil: none
 	Counting     *Counting // which conversions count; nil: every one that finds a touch
@@ -187,6 +188,21 @@ type Rule struct {
 	MaxGap    int64   // parent to touch
 	MediaMath bool    // preset: mediamath
 }
+
+// PerParent says which of the touches of one parent, such as the clicks of an impression, are candidates.
+type PerParent uint8
+
+// The choices.
+const (
+	AllOfParent PerParent = iota
+	LastOfParent
+	FirstOfParent
+)
+
+var perParents = []string{AllOfParent: "all", LastOfParent: "last", FirstOfParent: "first"}
+
+// String returns the choice as rules files have it.
+func (p PerParent) String() string { return perParents[p] }
 
 // Class is one rank of candidates. A (conversion, touch) pair belongs to the first class that it fits.
 type Class struct {

@@ -31,6 +31,7 @@ const (
 const (
 	Credited      Verdict = "credited"          // it has credit under some model
 	OtherClass    Verdict = "other_class_first" // a class of a higher rank has a candidate
+	OfOneParent   Verdict = "other_of_parent"   // by the rule's per_parent another touch of its parent is the candidate
 	OwnTouch      Verdict = "own_touch_first"   // what came of it, such as its click, is a candidate itself
 	LowerPriority Verdict = "lower_priority"    // the winner has a larger priority
 	Earlier       Verdict = "earlier"           // the winner is later
@@ -293,6 +294,8 @@ func (w *explainer) judge(e *Explanation) {
 		switch {
 		case at < 0 && slices.ContainsFunc(found, func(c Candidate) bool { return c.Parent != nil && c.Parent.Compare(f.Touch) == 0 }):
 			f.Verdict, f.Detail = OwnTouch, "what came of it is a candidate, and the two are one"
+		case at < 0 && w.rule.PerParent != AllOfParent && f.Parent != nil && w.otherOfParent(found, f):
+			f.Verdict, f.Detail = OfOneParent, fmt.Sprintf("of the touches of %s the %s counts", w.name(f.Parent), w.rule.PerParent)
 		case at < 0:
 			f.Verdict, f.Detail = OtherClass, fmt.Sprintf("class %s has a candidate and comes first", found[0].Class.Name)
 		case e.Silent != "" && winner == &found[at]:
@@ -314,6 +317,21 @@ func (w *explainer) judge(e *Explanation) {
 			f.Verdict, f.Detail = NoWeight, "no model gives it a part"
 		}
 	}
+}
+
+// otherOfParent tells whether another touch of what a touch came by, or could have come by, is a candidate, which the finding then names.
+func (w *explainer) otherOfParent(found []Candidate, f *Finding) bool {
+	for i := range found {
+		parent := found[i].Parent
+		if parent == nil {
+			continue
+		}
+		if _, ok := fits(w.scope, w.rule, f.Class, &Tuple{Conversion: w.conv, Touch: f.Touch, Parent: parent}); ok {
+			f.Parent = parent
+			return true
+		}
+	}
+	return false
 }
 
 // silence says why a conversion does not count.
