@@ -185,3 +185,20 @@ func BenchmarkModels(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCounting is the core where only some conversions count, over keys with 100 touches and a few conversions among them: what each way costs
+// beside `every`.
+func BenchmarkCounting(b *testing.B) {
+	src, err := os.ReadFile("../rules.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, count := range []string{"count: every", "count: one_per_touch", "budget: {max: 3, replace: conversion.value}", "retire: losers",
+		"count: {one_per_key: 1d}", "cap: {measure: revenue, at: 100, per: 30d}"} {
+		b.Run(count, func(b *testing.B) {
+			text := strings.NewReplacer("within: 7d", "within: 30d", "within: 1d", "within: 30d",
+				"model: last ", count+"\n    model: last ").Replace(string(src))
+			benchmarkCore(b, mustCompile(b, text), 1000, 100)
+		})
+	}
+}
