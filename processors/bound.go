@@ -58,6 +58,7 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 			p.eval.CountHolders(r, h, marksOf{p, h}, hold)
 		}
 	}
+	p.holdParents(h, hold)
 	h.Ascend(conversionsOf{&o})
 	for _, conv := range o.conversions {
 		for _, r := range p.key.Rules {
@@ -115,4 +116,25 @@ func (c conversionsOf) Visit(row codecs.Row) bool {
 		c.o.conversions = append(c.o.conversions, bytes.Clone(row))
 	}
 	return true
+}
+
+// holdParents holds the parents of touches that would count without: once they had left, such a touch would seem to have none.
+func (p *partition) holdParents(h *tables.History, hold func(*rules.Candidate)) {
+	for _, r := range p.key.Rules {
+		if !r.Orphans {
+			continue
+		}
+		var touches rowsOf
+		for _, s := range p.key.Streams {
+			if r.Parents[s] >= 0 {
+				touches.stream = s
+				h.Ascend(&touches)
+			}
+		}
+		for _, touch := range touches.rows {
+			p.eval.Tied(r, touch, h, func(parent codecs.Row) {
+				hold(&rules.Candidate{Tuple: rules.Tuple{Touch: parent}})
+			})
+		}
+	}
 }

@@ -121,6 +121,7 @@ func (e *engine) wantConsistent(seed uint64, step int, key string, limit int) {
 			}
 		}
 	}
+	e.part.holdParents(h, hold)
 	if rule.Counting != nil {
 		e.part.eval.CountHolders(rule, h, marksOf{e.part, h}, hold)
 		counted, err := e.part.eval.Count(rule, h, math.MinInt64, nil, marksOf{e.part, h})

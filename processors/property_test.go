@@ -213,6 +213,27 @@ var propertyRules = map[string]string{
     join: {i: e.p == i.p, c: c.x == i.x}
     model: [last, linear, first]
     classes: {A: {touch: c, within: 5us}, B: {touch: [c, i], within: 14us}}`,
+	"without parents": `
+    parent: allow
+    max_gap: 6us
+    join: {i: e.p == i.p, c: c.x == i.x && c.p == e.p && c.n >= i.n}
+    classes: {A: {touch: c, within: 6us, min: 2us}, B: {touch: [c, i, v], within: 9us}}`,
+	"without parents, all models": `
+    parent: allow
+    across: all
+    join: {c: c.x == i.x}
+    model: [last, linear, position]
+    classes: {A: {touch: c, within: 5us, anchor: i}, B: {touch: [c, i], within: 9us}}`,
+	"late touches without parents": `
+    parent: allow
+    join: {c: c.x == i.x && c.n != e.n}
+    classes: {A: {touch: c, within: 5us}, B: {touch: [v, i], within: 9us}}`,
+	"taken back, without parents": `
+    parent: allow
+    adjust_within: 6us
+    retire: losers
+    join: {i: e.p == i.p, c: c.x == i.x}
+    classes: {A: {touch: c, within: 8us}, B: {touch: [i, v], within: 6us}}`,
 	"the middle alone": `
     model: {position: [0, 1, 0]}
     classes: {A: {touch: [c, v], within: 9us}}`,

@@ -147,6 +147,7 @@ func (d *drawing) drawRule() {
 	d.maybe(20, "instant", "include", "exclude")
 	if parent {
 		d.maybe(25, "per_parent", "first", "last", "all")
+		d.maybe(25, "parent", "allow", "require")
 	}
 	d.maybe(15, "let", "{odd: touch.n % 2, both: touch.n + e.n}")
 	d.maybe(25, "priority", "touch.n", "touch.n % 2", "e.w - touch.n", "i.n", "odd", "both")

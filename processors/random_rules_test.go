@@ -60,7 +60,7 @@ func TestRandomRules(t *testing.T) {
 	if plans < 100 {
 		return
 	}
-	for _, option := range []string{"max_gap", "join", "classes", "preset", "click_after_conversion", "window_end", "instant", "per_parent", "let", "priority", "require", "across", "model",
+	for _, option := range []string{"max_gap", "join", "classes", "preset", "click_after_conversion", "window_end", "instant", "per_parent", "parent", "let", "priority", "require", "across", "model",
 		"count", "budget", "dedup", "retire", "cap", "measure", "adjust_within", "select", "unattributed", "min", "where", "expires", "anchor", "parent_within",
 		"disorder", "version", "within of its own", "late: accept_while_kept", "late: drop", "refund_of", "refund_of its own", "invalidate i", "invalidate c", "invalidate e"} {
 		if used[option] == 0 {

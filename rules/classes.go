@@ -198,6 +198,22 @@ func (r *ruleInfo) anchor(info *classInfo, v value) {
 	info.class.Anchor = s.stream.Rank
 }
 
+// orphans lets touches count that have no parent.
+func (r *ruleInfo) orphans(v value) {
+	r.rule.Orphans = true
+	any := false
+	for _, info := range r.classes {
+		any = any || slices.ContainsFunc(info.touches, func(t *streamInfo) bool { return r.parent(t) != nil && !r.anchoredOnParent(info.class, t) })
+	}
+	switch {
+	case !r.sure || r.conversion == nil:
+	case r.rule.MediaMath:
+		v.errorf("mediamath counts no click without its impression")
+	case !any:
+		v.errorf("allow needs a class with a touch whose join refers to another touch stream, and whose lag is its own (anchor)")
+	}
+}
+
 // clicksAfter lets touches come after the conversion where their lag is that of their parent, which may not.
 func (r *ruleInfo) clicksAfter(v value) {
 	if v.oneOf([]string{"allow", "ignore"}) != 0 || !r.sure {

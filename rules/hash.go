@@ -128,6 +128,9 @@ func (n *normal) rule(p *Plan, r *Rule) {
 			n.line("parent_within", c.Parent)
 		}
 	}
+	if r.Orphans {
+		n.line("orphans")
+	}
 	if r.PerParent != AllOfParent {
 		n.line("per_parent", r.PerParent.String())
 	}

@@ -14,6 +14,7 @@ type joinInfo struct {
 	parent    *streamInfo // the touch stream that it refers to; nil: none
 	equal     []equality
 	residuals []*Expr
+	parts     []*Expr // all of what it says, taken apart
 }
 
 // equality is `left == right` between plain fields of different streams, of one type.
@@ -82,6 +83,11 @@ func (r *ruleInfo) split(j *joinInfo) {
 	n := &names{purpose: forJoin, streams: r.c.streams}
 	tree := r.c.parse(j.at)
 	for i, part := range conjuncts(tree.Node) {
+		e := r.c.expression(j.at, n, func(root ast.Node) ast.Node { return conjuncts(root)[i] })
+		if e == nil {
+			continue
+		}
+		j.parts = append(j.parts, e)
 		if eq, ok := r.equality(part); ok {
 			j.equal = append(j.equal, eq)
 			for _, side := range []source{eq.left, eq.right} {
@@ -89,10 +95,7 @@ func (r *ruleInfo) split(j *joinInfo) {
 			}
 			continue
 		}
-		e := r.c.expression(j.at, n, func(root ast.Node) ast.Node { return conjuncts(root)[i] })
-		if e != nil {
-			j.residuals = append(j.residuals, e)
-		}
+		j.residuals = append(j.residuals, e)
 	}
 }
 

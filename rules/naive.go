@@ -88,7 +88,7 @@ func naiveCandidates(scope *Scope, r *Rule, conv codecs.Row, events []codecs.Row
 				continue // it is of an earlier class
 			}
 			var best *Candidate
-			for _, parent := range parents(r, touch, streams) {
+			for _, parent := range parents(scope, r, conv, touch, streams) {
 				c := Candidate{Class: class, Tuple: Tuple{Conversion: conv, Touch: touch, Parent: parent}}
 				var ok bool
 				if c.Anchor, ok = fits(scope, r, class, &c.Tuple); !ok {
@@ -177,12 +177,35 @@ func canonical(p *Plan, rows []codecs.Row) (set []codecs.Row, streams [][]codecs
 	return set, streams
 }
 
-// parents returns the rows that touch may refer to; a nil row where its join refers to none.
-func parents(r *Rule, touch codecs.Row, streams [][]codecs.Row) []codecs.Row {
-	if stream := r.Parents[touch.Stream()]; stream >= 0 {
-		return streams[stream]
+// parents returns the rows that touch may refer to; a nil row where its join refers to none, or to one that is not there and need not be.
+func parents(scope *Scope, r *Rule, conv, touch codecs.Row, streams [][]codecs.Row) []codecs.Row {
+	stream := r.Parents[touch.Stream()]
+	if stream < 0 || r.Orphans && !tied(scope, r, conv, touch, streams[stream]) {
+		return []codecs.Row{nil}
 	}
-	return []codecs.Row{nil}
+	return streams[stream]
+}
+
+// tied tells whether there is a parent that a touch's join refers to.
+func tied(scope *Scope, r *Rule, conv, touch codecs.Row, parents []codecs.Row) bool {
+	return slices.ContainsFunc(parents, func(parent codecs.Row) bool {
+		gap := touch.Time() - parent.Time()
+		if gap < 0 || gap > r.MaxGap || gap == 0 && !r.anyGap(touch.Stream()) || conv.Time() < r.streams[parent.Stream()].AcceptedFrom(parent) {
+			return false
+		}
+		holds, err := r.Joins[touch.Stream()].Bool(scope, &Tuple{Conversion: conv, Touch: touch, Parent: parent})
+		return holds && err == nil
+	})
+}
+
+// anyGap tells whether touches of a stream may have the time of their parent.
+func (r *Rule) anyGap(touch int) bool {
+	for _, c := range r.Classes {
+		if i := slices.Index(c.Touch, touch); i >= 0 {
+			return c.Vias[i].AnyGap
+		}
+	}
+	return false
 }
 
 // fits tells whether a tuple is a candidate of the class, and from when its lag is measured.
@@ -215,6 +238,10 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 			return 0, false
 		}
 	}
+	orphan := t.Parent == nil && r.Parents[t.Touch.Stream()] >= 0
+	if orphan && c.Anchor == r.Parents[t.Touch.Stream()] {
+		return 0, false
+	}
 	lag := at - anchor
 	if !before(anchor) || lag < c.Min || lag > c.Within {
 		return 0, false
@@ -230,6 +257,9 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 		}
 	}
 	conditions := []*Expr{r.Joins[t.Touch.Stream()], c.Where}
+	if orphan {
+		conditions = append(slices.Clone(r.alone[t.Touch.Stream()]), c.Where)
+	}
 	if t.Parent != nil {
 		conditions = append(conditions, r.Joins[t.Parent.Stream()])
 	}

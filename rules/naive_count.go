@@ -11,7 +11,7 @@ import (
 func naiveRetire(scope *Scope, r *Rule, o *Outcome, touches []codecs.Row, streams [][]codecs.Row) (left []codecs.Row) {
 	fitsSome := func(touch codecs.Row) bool {
 		for _, class := range r.Classes {
-			for _, parent := range parents(r, touch, streams) {
+			for _, parent := range parents(scope, r, o.Conversion, touch, streams) {
 				if _, ok := fits(scope, r, class, &Tuple{Conversion: o.Conversion, Touch: touch, Parent: parent}); ok {
 					return true
 				}

@@ -167,6 +167,7 @@ type Rule struct {
 	Into         string // topic of upserts; deltas go to Into + ".deltas"
 	Instant      bool   // a touch at the conversion's instant is before it
 	PerParent    PerParent
+	Orphans      bool      // a touch that has no parent, though its join refers to one, counts without
 	Priority     *Expr     // int or decimal: the largest wins, whatever its time; nil: time alone decides
 	Require      *Expr     // condition on the winner; where it fails the conversion is unattributed; nil: none
 	Counting     *Counting // which conversions count; nil: every one that finds a touch
@@ -175,6 +176,7 @@ type Rule struct {
 	Unused       []string  // names of `let` that nothing uses
 
 	streams  []*Stream // of the plan
+	alone    [][]*Expr // by stream rank: what a touch's join says that does not read its parent
 	versions bool      // its events may have later versions
 
 	shows  bool // a candidate's parent may be a candidate, too
@@ -220,7 +222,7 @@ type Class struct {
 	Touch   []int  // stream ranks, as written in `touch:`
 	Anchor  int    // stream rank that lag is measured from, as written in `anchor:`; -1: the touch
 	After   bool   // the touch may come after the conversion (click_after_conversion: allow)
-	Vias    []*Via // one per touch stream
+	Vias    []*Via // one per touch stream, then those of touches without their parents
 }
 
 // Via is one way for a touch stream to reach a conversion: directly, or by way of a parent (a click by way of the
@@ -243,6 +245,8 @@ type Via struct {
 	ConvTouch    []Pair
 	ConvParent   []Pair
 	TouchParent  []Pair
+	Orphan       *Via    // not nil: the touch counts without a parent, and this, by way of one, must find none
+	tie          []*Expr // of Residual, what the touch's join says of its parent
 	late         bool    // touches or parents may have been accepted late
 	Residual     []*Expr // over conversion, touch and parent; an absent field makes it false
 

@@ -12,6 +12,13 @@ func (e *Evaluator) Reach(r *Rule, row codecs.Row, h History, v codecs.Visitor) 
 			if row.Stream() == via.Touch && latest >= floor(row.Time(), via.lead())+via.Ahead {
 				e.reachByTouch(r, c, via, row, h, v)
 			}
+			if by := via.Orphan; by != nil && row.Stream() == by.Parent && latest >= row.Time()+via.Ahead {
+				e.match = e.match[:0]
+				for _, p := range by.TouchParent {
+					e.match = row.AppendField(e.match, p.B)
+				}
+				h.Descend(via.Touch, by.TouchOfParent, e.match, row.Time(), row.Time()+by.MaxGap, &orphanRows{e, r, c, via, h, v})
+			}
 			if row.Stream() == via.Parent && latest >= row.Time()+via.Ahead {
 				e.reachByParent(r, c, via, row, h, v)
 			}
@@ -47,6 +54,22 @@ func (e *Evaluator) reachByParent(r *Rule, c *Class, via *Via, parent codecs.Row
 	}
 	e.linked = linkedRows{e: e, rule: r, class: c, via: via, parent: parent, h: h, v: v}
 	h.Descend(via.Touch, via.TouchOfParent, e.match, parent.Time(), parent.Time()+via.MaxGap, &e.linked)
+}
+
+// orphanRows takes the touches that are not without a parent where a row is there.
+type orphanRows struct {
+	e     *Evaluator
+	rule  *Rule
+	class *Class
+	via   *Via
+	h     History
+	v     codecs.Visitor
+}
+
+// Visit takes a touch.
+func (o *orphanRows) Visit(touch codecs.Row) bool {
+	o.e.conversions(o.rule, o.class, o.via, touch, nil, o.h, o.v)
+	return true
 }
 
 // linkedRows completes a touch with its parents, or a parent with its touches.

@@ -75,7 +75,7 @@ func (c *compiler) rules(v value) {
 
 func (c *compiler) rule(name string, v value) {
 	r := &ruleInfo{c: c, at: v, rule: &Rule{Name: name, Upserts: true, Deltas: true}, join: map[*streamInfo]*joinInfo{}}
-	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "window_end", "instant", "per_parent",
+	got := v.section([]string{"name", "attribute", "preset", "key", "lookback", "max_gap", "join", "classes", "window_end", "instant", "per_parent", "parent",
 		"priority", "require", "let", "model", "across", "count", "budget", "dedup", "retire", "cap", "adjust_within", "select", "measure", "unattributed", "emit", "into", "click_after_conversion"}, slices.Concat(laterKeys, laterKinds)...)
 	if v.node.Kind != yaml.MappingNode || isOtherKind(v.node) {
 		return
@@ -175,6 +175,9 @@ func (r *ruleInfo) windows(got map[string]value) {
 func (r *ruleInfo) choice(got map[string]value) {
 	if v, ok := got["priority"]; ok {
 		r.rule.Priority = r.pairValue(v, "a priority", codecs.Int, codecs.Decimal)
+	}
+	if v, ok := got["parent"]; ok && v.oneOf([]string{"require", "allow"}) == 1 {
+		r.orphans(v)
 	}
 	if v, ok := got["per_parent"]; ok {
 		r.rule.PerParent = PerParent(max(v.oneOf(perParents), 0))

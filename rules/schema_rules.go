@@ -155,6 +155,7 @@ func ruleSchema() *Schema {
 		optional("preset", choice("A scheme that is known by name: mediamath, in which the impression decides about a click.", []string{"mediamath"})),
 		optional("click_after_conversion", choice("Whether a click may come after the conversion, as long as its impression does not; for classes whose lag is measured from the impression.", []string{"allow", "ignore"}).or("ignore")),
 		optional("window_end", choice("Whether a lag of exactly within, or parent_within, fits.", []string{"include", "exclude"}).or("include")),
+		optional("parent", choice("Whether a touch whose join refers to another touch stream, as a click to its impression, counts where there is no such event.", []string{"require", "allow"}).or("require")),
 		optional("per_parent", choice("Which of the touches of one parent, such as the clicks of an impression, are candidates.", perParents).or("all")),
 		optional("instant", choice("Whether a touch, or its parent, at the conversion's very instant is before it.", []string{"exclude", "include"}).or("exclude")),
 		optional("priority", expression("An expression of type int or decimal: of the candidates the one with the largest wins, whatever its time.")),

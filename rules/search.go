@@ -25,6 +25,7 @@ type Evaluator struct {
 	inner   innerRows
 	match   []byte
 	match2  []byte
+	match3  []byte
 	linked  linkedRows
 	gather  gatherRows
 	found   []Candidate
@@ -199,11 +200,77 @@ func (e *Evaluator) holds(v *Via, c *Candidate) bool {
 			return false
 		}
 	}
+	if v.Orphan != nil && e.isTied(v.Orphan, c) {
+		return false
+	}
 	if v.late && !(e.accepts(c.Touch, c.Conversion.Time()) && e.accepts(c.Parent, c.Conversion.Time())) {
 		return false
 	}
 	return (c.Class.Where == nil || e.test(c.Class.Where, &c.Tuple)) && (c.Class.Expires == nil || e.lasts(c)) && (c.Class.Own == nil || e.reaches(c)) &&
 		(len(e.rule.Takings) == 0 || !e.Out(e.rule, c.Touch, e.history) && (c.Parent == nil || !e.Out(e.rule, c.Parent, e.history)))
+}
+
+// isTied tells whether a touch has a parent by what its join says of the two.
+func (e *Evaluator) isTied(by *Via, c *Candidate) bool {
+	t := tiedRows{e: e, by: by, at: *c}
+	e.parentsOf(by, c.Touch, e.history, &t)
+	return t.found
+}
+
+// Tied calls yield with the rows that keep a touch from counting without a parent, and perhaps some more.
+func (e *Evaluator) Tied(r *Rule, touch codecs.Row, h History, yield func(parent codecs.Row)) {
+	for _, c := range r.Classes {
+		for _, v := range c.Vias {
+			if v.Orphan != nil && v.Touch == touch.Stream() {
+				e.parentsOf(v.Orphan, touch, h, eachRow(yield))
+			}
+		}
+	}
+}
+
+// eachRow takes every row.
+type eachRow func(row codecs.Row)
+
+// Visit takes a row.
+func (f eachRow) Visit(row codecs.Row) bool {
+	f(row)
+	return true
+}
+
+// parentsOf visits the rows that may be the parent of a touch, by time and by what must be equal.
+func (e *Evaluator) parentsOf(by *Via, touch codecs.Row, h History, v codecs.Visitor) {
+	e.match3 = e.match3[:0]
+	for _, p := range by.TouchParent {
+		e.match3 = touch.AppendField(e.match3, p.A)
+	}
+	until := touch.Time()
+	if !by.AnyGap {
+		until--
+	}
+	h.Descend(by.Parent, by.ParentOfTouch, e.match3, floor(touch.Time(), by.MaxGap), until, v)
+}
+
+// tiedRows looks for a parent.
+type tiedRows struct {
+	e     *Evaluator
+	by    *Via
+	at    Candidate
+	found bool
+}
+
+// Visit takes a row that what must be equal does not keep from being it.
+func (t *tiedRows) Visit(row codecs.Row) bool {
+	if t.e.Out(t.e.rule, row, t.e.history) || !t.e.accepts(row, t.at.Conversion.Time()) {
+		return true
+	}
+	t.at.Parent = row
+	for _, x := range t.by.tie {
+		if !t.e.test(x, &t.at.Tuple) {
+			return true
+		}
+	}
+	t.found = true
+	return false
 }
 
 // lasts tells whether a touch has not expired by the time of the conversion.

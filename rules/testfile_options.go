@@ -19,13 +19,13 @@ type Option struct {
 // ruleOptions and others are the keys that can be left out; those whose entries can be, too, follow with a point.
 var (
 	streamOptions = []string{"where", "max_age", "max_skew", "lateness", "disorder", "late", "version", "refund_of", "invalidate"}
-	ruleOptions   = []string{"max_gap", "preset", "model", "across", "unattributed", "click_after_conversion", "window_end", "instant", "per_parent", "priority", "require", "count", "budget", "dedup", "retire", "cap", "adjust_within", "let.", "join.", "classes.", "select.", "measure."}
+	ruleOptions   = []string{"max_gap", "preset", "model", "across", "unattributed", "click_after_conversion", "window_end", "instant", "per_parent", "parent", "priority", "require", "count", "budget", "dedup", "retire", "cap", "adjust_within", "let.", "join.", "classes.", "select.", "measure."}
 	classOptions  = []string{"within", "min", "anchor", "parent_within", "expires", "where"}
 )
 
 // defaults are values that say what would be so anyway.
 var defaults = map[string]string{"model": "last", "across": "class", "unattributed": "skip", "click_after_conversion": "ignore",
-	"window_end": "include", "count": "every", "retire": "none", "late": "reject", "instant": "exclude", "per_parent": "all", "min": "0", "lateness": "0", "disorder": "0", "max_skew": "1h"}
+	"window_end": "include", "count": "every", "retire": "none", "late": "reject", "instant": "exclude", "per_parent": "all", "parent": "require", "min": "0", "lateness": "0", "disorder": "0", "max_skew": "1h"}
 
 // Options returns what the file's rules say and need not say, in the order of the rules file.
 func (f *TestFile) Options() ([]Option, error) {

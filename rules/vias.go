@@ -30,6 +30,9 @@ func (r *ruleInfo) resolve(slots []map[ref]int) {
 			info.class.Vias = append(info.class.Vias, via)
 		}
 	}
+	if rule.Orphans {
+		r.orphanVias(slots)
+	}
 	r.resolveTakings(slots)
 	for _, info := range r.classes {
 		for _, via := range info.class.Vias {
@@ -40,6 +43,33 @@ func (r *ruleInfo) resolve(slots []map[ref]int) {
 		rule.EveryConversion = rule.Key.path(rule.Conversion, Path{})
 	}
 	rule.settle()
+}
+
+// orphanVias adds the ways of touches that have no parent.
+func (r *ruleInfo) orphanVias(slots []map[ref]int) {
+	r.rule.alone = make([][]*Expr, len(slots))
+	for _, info := range r.classes {
+		for i, touch := range info.touches {
+			by := info.class.Vias[i]
+			if by.Parent < 0 || by.AnchorParent {
+				continue
+			}
+			v := &Via{Touch: by.Touch, Parent: -1, Ahead: by.Ahead, MaxGap: by.MaxGap, ConvTouch: by.ConvTouch, Orphan: by, late: true}
+			readsParent := func(x *Expr) bool {
+				return slices.ContainsFunc(x.reads, func(read read) bool { return !read.touch && read.stream == by.Parent })
+			}
+			for _, x := range r.join[touch].residuals {
+				if readsParent(x) {
+					by.tie = append(by.tie, x)
+				} else {
+					v.Residual = append(v.Residual, x)
+				}
+			}
+			r.rule.alone[by.Touch] = slices.DeleteFunc(slices.Clone(r.join[touch].parts), readsParent)
+			r.paths(v)
+			info.class.Vias = append(info.class.Vias, v)
+		}
+	}
 }
 
 func (r *ruleInfo) via(c *Class, touch *streamInfo, slots []map[ref]int) *Via {

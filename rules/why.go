@@ -151,6 +151,11 @@ func (w *explainer) touch(touch codecs.Row) (best Finding, ok bool) {
 		if i < 0 {
 			continue
 		}
+		if w.rule.Orphans && w.rule.Parents[touch.Stream()] >= 0 && !tied(w.scope, w.rule, w.conv, touch, w.streams[w.rule.Parents[touch.Stream()]]) {
+			if _, fit := fits(w.scope, w.rule, class, &Tuple{Conversion: w.conv, Touch: touch}); fit {
+				return Finding{Touch: touch, Class: class}, true
+			}
+		}
 		for _, parent := range w.parents(touch) {
 			f := Finding{Touch: touch, Parent: parent, Class: class}
 			f.Verdict, f.Detail = w.pair(class, class.Vias[i], &Tuple{Conversion: w.conv, Touch: touch, Parent: parent})

@@ -92,6 +92,7 @@ type classPlan struct {
 type wayPlan struct {
 	Touch   string   `json:"touch"`
 	Parent  string   `json:"parent,omitempty"`
+	Without string   `json:"without,omitempty"` // there must be no such event that the touch's join refers to
 	Anchor  string   `json:"anchor"`
 	MaxGap  string   `json:"max_gap,omitempty"`
 	Equal   []string `json:"equal"`   // hash look-ups
@@ -315,6 +316,9 @@ func describeWay(p *rules.Plan, r *rules.Rule, v *rules.Via) wayPlan {
 		}
 	}
 	equal(v.ConvTouch, r.Conversion, v.Touch)
+	if v.Orphan != nil {
+		w.Without = p.Streams[v.Orphan.Parent].Name
+	}
 	if v.Parent >= 0 {
 		w.Parent, w.MaxGap = p.Streams[v.Parent].Name, rules.FormatDuration(v.MaxGap)
 		if v.AnchorParent {

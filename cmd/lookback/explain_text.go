@@ -84,6 +84,9 @@ func writeRuleText(t io.Writer, r *rulePlan, line func(cells ...string), optiona
 			if w.Parent != "" {
 				way += " by its " + w.Parent + ", at most " + w.MaxGap + " before it"
 			}
+			if w.Without != "" {
+				way += " for which there is no " + w.Without
+			}
 			line("  touch", way+"; lag from "+w.Anchor)
 			for _, eq := range w.Equal {
 				line("    look up", eq)
