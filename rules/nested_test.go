@@ -223,3 +223,25 @@ func TestNestedOfAnotherType(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkNestedJoin is a join over lists of three and two elements, as each pair of a conversion and a touch evaluates it.
+func BenchmarkNestedJoin(b *testing.B) {
+	for name, join := range map[string]string{
+		"any":     `any(sale.tags, # in view.tags)`,
+		"in":      `sale.s in view.tags`,
+		"map key": `view.params["k"] != 1`,
+		"member":  `view.who.name == sale.s`,
+		"find":    `find(view.items, .sku == sale.s).price > 1`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			p := nestedPlan(b, join, "true")
+			scope, tuple, e := p.NewScope(), nestedTuple(b, p), p.Rules[0].Joins[0]
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := e.Bool(scope, tuple); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
