@@ -28,6 +28,7 @@ type Decoder struct {
 	follow  []int          // by target + 1: the target that came after it last time; [0]: the one that came first
 	record  uint64         // counts records, to tell which targets the current one has had
 	scratch []byte
+	nest    nest // a list, a map or a record in the making
 	id      Value
 	time    Value
 }
@@ -253,6 +254,8 @@ func (d *Decoder) value(s *scanner, f Field, text *string) (v Value, refused *Re
 		}
 	case c == 'n':
 		return v, nil, s.literal("null")
+	case f.Of != nil && (c == '[' && f.Type == List || c == '{' && f.Type != List):
+		return d.nested(s, f, text)
 	default:
 		if !s.skip(1) {
 			return v, nil, false

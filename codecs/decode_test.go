@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -251,7 +252,14 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"s":"x","b":true,"i":-5,"f":1.5,"d":1.50,"t":1500,"y":"aGk=","id":"e1","ts":"2023-11-14T22:13:20Z"}`))
 	f.Add([]byte(`{"\u0073":"\ud83d\ude00\"\\\/\b\f\n\r\t","x":[[],{},[{"a":null}]],"id":"e","ts":1e9}`))
 	f.Add([]byte(`{"id":"\ud800","id":1}`))
+	f.Add([]byte(`{"id":"e","ts":1,"l":["a","\u0062"],"m":{"k":1.50,"a":"2"},"r":{"o":[{"n":1,"t":[5]},{}],"x":null}}`))
+	f.Add([]byte(`{"id":"e","ts":1,"l":[null],"m":{"k":1,"\u006b":2},"r":[]}`))
 	spec := everyType()
+	list, dict := ListOf(Field{Type: String}), MapOf(Field{Type: Decimal})
+	inner := RecordOf(Field{Name: "n", Type: Int}, Field{Name: "t", Type: List, Of: &Shape{Elem: Field{Type: Time}}})
+	record := RecordOf(Field{Name: "o", Type: List, Of: ListOf(inner).Of}, Field{Name: "x", Type: Bool})
+	list.Name, dict.Name, record.Name = "l", "m", "r"
+	spec.Slots = append(spec.Slots, list, dict, record)
 	d := NewDecoder(spec)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var ev Event
@@ -280,6 +288,17 @@ func FuzzDecode(f *testing.F) {
 		if n, ok := want["f"].(json.Number); ok {
 			if x, err := n.Float64(); err != nil || ev.Fields[3] != FloatValue(x) {
 				t.Fatalf("%q: float %+v, want %v", data, ev.Fields[3], n)
+			}
+		}
+		if elems, ok := want["l"].([]any); ok {
+			got := slices.Collect(ev.Fields[8].Elements())
+			if len(got) != len(elems) {
+				t.Fatalf("%q: %d elements, want %v", data, len(got), elems)
+			}
+			for i := range elems {
+				if elems[i] != got[i].Str {
+					t.Fatalf("%q: element %d is %q, want %v", data, i, got[i].Str, elems[i])
+				}
 			}
 		}
 		if err := CheckRow(AppendRow(nil, &ev, len(ev.Fields)), len(ev.Fields)); err != nil {

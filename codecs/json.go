@@ -8,7 +8,7 @@ import (
 )
 
 // AppendJSON appends the value as JSON: decimals as exact numbers, times as RFC 3339 in UTC, bytes as base64. A float
-// that is infinite is null, as JSON has no word for it.
+// that is infinite is null, as JSON has no word for it. Fields of a record and entries of a map are in the order of their names.
 func AppendJSON(dst []byte, v Value) []byte {
 	switch v.Kind {
 	case String:
@@ -25,6 +25,8 @@ func AppendJSON(dst []byte, v Value) []byte {
 	case Bytes:
 		dst = base64.StdEncoding.AppendEncode(append(dst, '"'), []byte(v.Str))
 		return append(dst, '"')
+	case List, Map, Struct:
+		return appendNestedJSON(dst, v)
 	}
 	return append(dst, "null"...)
 }

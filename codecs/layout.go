@@ -21,6 +21,9 @@ func LayoutOf(stream string, kept []Field) Layout {
 	name := appendString(nil, stream)
 	for _, f := range kept {
 		name = append(appendString(name, f.Name), byte(f.Type))
+		if f.Of != nil {
+			name = appendString(name, f.TypeName())
+		}
 	}
 	h := fnv.New32a()
 	h.Write(name)

@@ -25,13 +25,16 @@ const (
 	tagNull     = 0
 	tagFalse    = 1
 	tagTrue     = 2
-	tagInt      = 3 // zigzag varint
-	tagFloat    = 4 // 8 bytes, big endian
-	tagDecimal  = 5 // scale byte, zigzag varint
-	tagTime     = 6 // zigzag varint, microseconds
-	tagUUID     = 7 // 16 bytes
-	tagString   = 8 // uvarint length, bytes
-	tagBytes    = 9 // uvarint length, bytes
+	tagInt      = 3  // zigzag varint
+	tagFloat    = 4  // 8 bytes, big endian
+	tagDecimal  = 5  // scale byte, zigzag varint
+	tagTime     = 6  // zigzag varint, microseconds
+	tagUUID     = 7  // 16 bytes
+	tagString   = 8  // uvarint length, bytes
+	tagBytes    = 9  // uvarint length, bytes
+	tagList     = 10 // uvarint length, elements
+	tagMap      = 11 // uvarint length, (name, value) *
+	tagRecord   = 12 // likewise
 	tagShort    = 64
 	tagShortEnd = 128
 )
@@ -156,6 +159,8 @@ func AppendValue(dst []byte, v Value) []byte {
 		return binary.AppendVarint(append(dst, tagTime), v.Num)
 	case Bytes:
 		return append(binary.AppendUvarint(append(dst, tagBytes), uint64(len(v.Str))), v.Str...)
+	case List, Map, Struct:
+		return append(binary.AppendUvarint(append(dst, tagList+byte(v.Kind-List)), uint64(len(v.Str))), v.Str...)
 	}
 	if len(v.Str) == 36 {
 		if u, ok := packUUID(v.Str); ok {
@@ -222,8 +227,11 @@ func decodeValue(b []byte) Value {
 	}
 	n, w := binary.Uvarint(b[1:])
 	v := Value{Kind: String, Str: string(b[1+w : 1+w+int(n)])}
-	if b[0] == tagBytes {
+	switch b[0] {
+	case tagBytes:
 		v.Kind = Bytes
+	case tagList, tagMap, tagRecord:
+		v.Kind = List + Kind(b[0]-tagList)
 	}
 	return v
 }
@@ -231,8 +239,11 @@ func decodeValue(b []byte) Value {
 // CheckValue returns the length of the encoded value at the start of b, or an error where b does not start with one in
 // canonical form.
 func CheckValue(b []byte) (int, error) {
-	if len(b) == 0 || b[0] >= tagShortEnd || (b[0] > tagBytes && b[0] < tagShort) {
+	if len(b) == 0 || b[0] >= tagShortEnd || (b[0] > tagRecord && b[0] < tagShort) {
 		return 0, errCorruptRow
+	}
+	if b[0] >= tagList && b[0] <= tagRecord {
+		return checkNested(b, 1)
 	}
 	n := 0
 	switch b[0] {

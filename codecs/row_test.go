@@ -3,10 +3,11 @@ package codecs
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"math"
 	"math/rand/v2"
-
 	"testing"
+	"unicode/utf8"
 )
 
 func TestEqualValuesAreEqualBytes(t *testing.T) {
@@ -57,7 +58,18 @@ func TestCheckValueRefusesASecondEncoding(t *testing.T) {
 		"length beyond memory":     {tagBytes, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
 		"varint without end":       {tagTime, 0x80, 0x80},
 		"decimal without number":   {tagDecimal},
-		"unknown tag":              {10},
+		"unknown tag":              {13},
+		"list without length":      {tagList},
+		"list longer than bytes":   {tagList, 2, tagTrue},
+		"length in a long form":    {tagList, 0x80, 0x00},
+		"null in a list":           {tagList, 1, tagNull},
+		"half a value in a list":   {tagList, 2, tagTrue, tagInt},
+		"names out of order":       {tagMap, 6, tagShort + 1, 'b', tagTrue, tagShort + 1, 'a', tagTrue},
+		"a name twice":             {tagMap, 6, tagShort + 1, 'a', tagTrue, tagShort + 1, 'a', tagTrue},
+		"name without value":       {tagRecord, 2, tagShort + 1, 'a'},
+		"null in a record":         {tagRecord, 3, tagShort + 1, 'a', tagNull},
+		"a name that is no text":   {tagMap, 2, tagTrue, tagTrue},
+		"lists too deep":           {tagList, 8, tagList, 6, tagList, 4, tagList, 2, tagList, 0},
 		"unknown high tag":         {tagShortEnd},
 		"nothing":                  {},
 	} {
@@ -138,6 +150,10 @@ func FuzzRow(f *testing.F) {
 		n := r.IntN(4)
 		f.Add([]byte(AppendRow(nil, randomEvent(r, n), n)), byte(n))
 	}
+	for range 10 {
+		_, v, _ := randomNested(r, 1)
+		f.Add([]byte(AppendRow(nil, &Event{ID: IntValue(1), Fields: []Value{v}}, 1)), byte(1))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, n byte) {
 		fields := int(n % 8)
 		if CheckRow(b, fields) != nil {
@@ -145,6 +161,11 @@ func FuzzRow(f *testing.F) {
 		}
 		var ev Event
 		decodeRow(b, fields, &ev)
+		for _, v := range ev.Fields {
+			if text := AppendJSON(nil, v); utf8.Valid(b) && !json.Valid(text) {
+				t.Fatalf("%+v is written as %s", v, text)
+			}
+		}
 		if again := AppendRow(nil, &ev, fields); !bytes.Equal(again, b) {
 			t.Fatalf("%x decodes to %+v, which encodes to %x", b, ev, again)
 		}

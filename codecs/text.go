@@ -9,7 +9,7 @@ import (
 )
 
 // AppendText appends the value as plain text: the form of ids in row keys, of keys that a producer partitions by, and of
-// cells of a CSV file. A Null appends nothing.
+// cells of a CSV file. A Null appends nothing; a list, a map and a record are JSON.
 func AppendText(dst []byte, v Value) []byte {
 	switch v.Kind {
 	case String:
@@ -26,6 +26,8 @@ func AppendText(dst []byte, v Value) []byte {
 		return appendTime(dst, v.Num)
 	case Bytes:
 		return base64.StdEncoding.AppendEncode(dst, []byte(v.Str))
+	case List, Map, Struct:
+		return appendNestedJSON(dst, v)
 	}
 	return dst
 }
@@ -101,7 +103,7 @@ func mismatch(f Field, p problem, found string) *Reject {
 	if p == outOfRange {
 		return Rejectf(ReasonOutOfRange, "field %q: %s does not fit %s", f.Name, abbreviate(found), rangeOf(f.Type))
 	}
-	return Rejectf(ReasonWrongType, "field %q: expected %s, found %s", f.Name, f.Type, abbreviate(found))
+	return Rejectf(ReasonWrongType, "field %q: expected %s, found %s", f.Name, f.TypeName(), abbreviate(found))
 }
 
 func rangeOf(k Kind) string {

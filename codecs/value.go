@@ -21,9 +21,13 @@ const (
 	Decimal
 	Time
 	Bytes
+	List   // of elements of one type
+	Map    // from strings to values of one scalar type
+	Struct // a record: named fields, each of its type
 )
 
-var kindNames = [...]string{Null: "null", String: "string", Bool: "bool", Int: "int", Float: "float", Decimal: "decimal", Time: "time", Bytes: "bytes"}
+var kindNames = [...]string{Null: "null", String: "string", Bool: "bool", Int: "int", Float: "float", Decimal: "decimal", Time: "time", Bytes: "bytes",
+	List: "list", Map: "map", Struct: "record"}
 
 // String returns the name that rules files use for the type.
 func (k Kind) String() string {
@@ -41,6 +45,7 @@ func (k Kind) String() string {
 //	Float          Num, the IEEE 754 bits; never NaN, never -0
 //	Decimal        Num * 10^-Scale, without trailing zeros (Scale is the smallest possible)
 //	Time           Num, microseconds since 1970 UTC
+//	List, Map, Struct  Str, the canonical encoding of what is in it (see nested.go)
 //
 // So two values are equal exactly when the structs are equal.
 type Value struct {
@@ -115,4 +120,5 @@ type Field struct {
 	Name string
 	Type Kind
 	Unit TimeUnit // how the numbers of a Time field are read
+	Of   *Shape   // what is in a List, a Map or a Record; nil of other types
 }

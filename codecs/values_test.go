@@ -31,7 +31,10 @@ func sampleValues() []Value {
 // randomValue returns a value of a random kind, often one that others have too.
 func randomValue(r *rand.Rand) Value {
 	samples := sampleValues()
-	switch r.IntN(4) {
+	switch r.IntN(5) {
+	case 4:
+		_, v, _ := randomNested(r, 1)
+		return v
 	case 0:
 		return IntValue(r.Int64() >> r.IntN(64))
 	case 1:

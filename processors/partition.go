@@ -70,7 +70,7 @@ func shapeOf(plan *rules.Plan, key *rules.Key) tables.Shape {
 		var fields []string
 		for i := range s.Kept {
 			f := fieldOf(plan, s, i)
-			fields = append(fields, f.Name+" "+f.Type.String())
+			fields = append(fields, f.Name+" "+f.TypeName())
 		}
 		layout = append(layout, fmt.Sprintf("%d %s(%s)", rank, s.Name, strings.Join(fields, ", ")))
 	}

@@ -40,6 +40,9 @@ func propertySource(rule string) string {
 		streams = strings.Replace(streams, "p: string, n: int, w: decimal}, time: t, id: id", "p: string, n: int, w: decimal, of: string}, time: t, id: id, refund_of: {id: of, value: w}", 1)
 		streams += takingStreams[1:]
 	}
+	if strings.HasPrefix(rule, "lists") {
+		streams = regexp.MustCompile(`(?m)^(  [ice]: .*)}, time: t`).ReplaceAllString(streams, "$1, l: list<int>, m: map<decimal>, o: [{k: string, n: int, d: decimal, s: list<int>}]}, time: t")
+	}
 	if strings.HasPrefix(rule, "late touches") {
 		streams = regexp.MustCompile(`(?m)^(  [ivc]: .*)}$`).ReplaceAllString(streams, "$1, late: accept_while_kept}")
 	}
@@ -325,6 +328,19 @@ var propertyRules = map[string]string{
     join: {c: c.x == i.x}
     model: [last, linear, position]
     classes: {A: {touch: c, within: 8us}, B: {touch: [i, v], within: 14us}}`,
+	"lists, any and equal": `
+    join: {i: 'any(e.l, # in i.l)', c: c.l == i.l}
+    classes: {A: {touch: c, within: 8us}, B: {touch: i, within: 12us}}
+    select: {l: i.l, first: 'i.l[0]', m: 'i.m["a"]'}`,
+	"lists, maps by a key": `
+    join: {i: 'i.m["a"] == e.m["a"] && none(i.l, # > 2)', c: 'all(c.l, # in e.l) && c.o == e.o'}
+    classes: {A: {touch: c, within: 8us, where: sum(e.l) >= len(c.l)}, B: {touch: i, within: 12us}}
+    select: {m: i.m, sum: 'sum(map(e.o, .d))', some: 'filter(e.o, .k == e.p)', least: min(e.l)}`,
+	"lists, the first match": `
+    let: {entry: 'find(e.o, .k == i.p && 1 in .s)'}
+    priority: entry.n
+    classes: {A: {touch: i, within: 12us, where: entry.d != 1.5}, B: {touch: c, within: 9us}}
+    select: {entry: entry, d: entry.d, last: 'entry.s[-1]'}`,
 	"parents beside their touches": `
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {A: {touch: [c, i], within: 9us, where: e.n > 0}, B: {touch: [i, v], within: 14us}}
@@ -359,7 +375,23 @@ func randomRecord(rng *rand.Rand, plan *rules.Plan, span int64) (stream int, val
 	if rng.IntN(3) > 0 || stream != 3 {
 		b += optional("of", fmt.Sprintf(`"%d"`, rng.IntN(12)))
 	}
+	if slices.ContainsFunc(plan.Streams[stream].Declared, func(f codecs.Field) bool { return f.Of != nil }) {
+		b += optional("l", randomList(rng, func() string { return fmt.Sprint(rng.IntN(4)) }))
+		b += optional("m", []string{"{}", `{"a":1.50}`, `{"a":1.5,"b":2}`, `{"b":2,"a":"1"}`, `{"a":null}`}[rng.IntN(5)])
+		b += optional("o", randomList(rng, func() string {
+			return []string{`{"k":"p0","n":1,"d":0.5}`, `{"n":2,"s":[1,0],"k":"p0"}`, `{"k":"p1","s":[1],"d":1.5,"else":[]}`, `{"s":[]}`}[rng.IntN(4)]
+		}))
+	}
 	return stream, []byte(b + "}")
+}
+
+// randomList is a list of up to 3 elements, some of them alike.
+func randomList(rng *rand.Rand, element func() string) string {
+	list := make([]string, rng.IntN(4))
+	for i := range list {
+		list[i] = element()
+	}
+	return "[" + strings.Join(list, ",") + "]"
 }
 
 // engine is a partition with the net of what it has emitted.

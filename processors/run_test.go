@@ -26,7 +26,7 @@ idle_timeout: 200ms
 topics: {partitions: 3, replication: 1}
 %s
 streams:
-  i: {topic: i, fields: {id: string, t: time_us, u: string, x: string, p: string}, time: t, id: id, lateness: %[2]s %[3]s}
+  i: {topic: i, fields: {id: string, t: time_us, u: string, x: string, p: string, l: [{x: string, n: decimal}]}, time: t, id: id, lateness: %[2]s %[3]s}
   c: {topic: c, fields: {id: string, t: time_us, u: string, x: string}, time: t, id: id, lateness: %[2]s %[3]s}
   e: {topic: e, fields: {id: string, t: time_us, u: string, p: string, w: decimal}, time: t, id: id, lateness: %[2]s %[3]s}
 rules:
@@ -36,6 +36,7 @@ rules:
     lookback: 30d
     join: {i: e.p == i.p, c: c.x == i.x}
     classes: {PC: {touch: c, within: 7d}, PV: {touch: i, within: 1d}}
+    select: {l: i.l}
     measure: {w: e.w}
     unattributed: emit
     into: out
@@ -90,7 +91,7 @@ func runEvents(n int) (records []codecs.Record, streams []int) {
 		case 4:
 			value = `{"id":"broken"`
 		default:
-			value = fmt.Sprintf(`{"id":"i%d","t":%d,"u":"%s","x":"x%d","p":"p%d"}`, rng.IntN(n), at, user, x, p)
+			value = fmt.Sprintf(`{"id":"i%d","t":%d,"u":"%s","x":"x%d","p":"p%d","l":[{"x":"%d","n":%d.50},{}]}`, rng.IntN(n), at, user, x, p, x, p)
 		}
 		record := codecs.Record{Topic: []string{"i", "c", "e"}[stream], Partition: -1, Key: []byte(user), Value: []byte(value)}
 		records, streams = append(records, record), append(streams, stream)

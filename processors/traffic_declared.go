@@ -10,6 +10,28 @@ var typicalBytes = map[codecs.Kind]float64{
 	codecs.String: 17, codecs.Bool: 1, codecs.Int: 5, codecs.Float: 9, codecs.Decimal: 5, codecs.Time: 9, codecs.Bytes: 17,
 }
 
+// typicalElements is how many a list, or a map, is taken to have.
+const typicalElements = 4
+
+// typicalSize is what a field takes in a row, about.
+func typicalSize(f codecs.Field) float64 {
+	if f.Of == nil {
+		return typicalBytes[f.Type]
+	}
+	const header, name = 2, 8
+	size := float64(header)
+	switch f.Type {
+	case codecs.List:
+		size += typicalElements * typicalSize(f.Of.Elem)
+	case codecs.Map:
+		size += typicalElements * (name + typicalSize(f.Of.Elem))
+	}
+	for _, m := range f.Of.Fields {
+		size += 1 + float64(len(m.Name)) + typicalSize(m)
+	}
+	return size
+}
+
 // DeclaredTraffic returns sizes of rows and keys by the types of their fields, without rates and numbers of keys.
 func DeclaredTraffic(plan *rules.Plan) Traffic {
 	const header = 9 // stream and time
@@ -19,7 +41,7 @@ func DeclaredTraffic(plan *rules.Plan) Traffic {
 		at.ID = typicalBytes[s.Declared[s.ID].Type]
 		at.Row = header + at.ID
 		for i := range s.Kept {
-			at.Row += typicalBytes[fieldOf(plan, s, i).Type]
+			at.Row += typicalSize(fieldOf(plan, s, i))
 		}
 	}
 	for i, k := range plan.Keys {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/expr-lang/expr/ast"
@@ -9,52 +10,68 @@ import (
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
-func (r *rewriter) unary(node *ast.Node, n *ast.UnaryNode) codecs.Kind {
-	kind := r.rewrite(&n.Node)
+func (r *rewriter) unary(node *ast.Node, n *ast.UnaryNode) codecs.Field {
+	typ := r.rewrite(&n.Node)
 	switch {
+	case typ.Of != nil:
+		r.fail(n.Location().From, "%s is not defined for %s", n.Operator, typ.TypeName())
+		return unknown
 	case n.Operator == "!" || n.Operator == "not":
-		return codecs.Bool
-	case kind != codecs.Decimal:
-		return kind
+		return of(codecs.Bool)
+	case typ.Type != codecs.Decimal:
+		return typ
 	case n.Operator == "-":
 		replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opNegate}, Arguments: []ast.Node{n.Node}})
 	default:
 		*node = n.Node
 	}
-	return kind
+	return typ
 }
 
-func (r *rewriter) binary(node *ast.Node, n *ast.BinaryNode) codecs.Kind {
+// conditions are operators with a result of type bool, beside comparisons.
+var conditions = []string{"&&", "and", "||", "or", "matches", "contains", "startsWith", "endsWith"}
+
+func (r *rewriter) binary(node *ast.Node, n *ast.BinaryNode) codecs.Field {
 	if n.Operator == "??" {
-		r.fail(n.Location().From, "?? is not supported: fields are never nil in an expression")
-		return codecs.Null
+		r.fail(n.Location().From, "?? is not supported: nothing is nil in an expression")
+		return unknown
 	}
-	left, right := r.rewrite(&n.Left), r.rewrite(&n.Right)
+	leftType, rightType := r.rewrite(&n.Left), r.rewrite(&n.Right)
+	left, right := leftType.Type, rightType.Type
+	switch {
+	case n.Operator == "in":
+		return r.in(node, n, leftType, rightType)
+	case leftType.Of != nil || rightType.Of != nil:
+		return r.compareNested(node, n, leftType, rightType)
+	}
 	if left == codecs.Decimal || right == codecs.Decimal {
 		return r.decimals(node, n, left, right)
 	}
+	number := func(k codecs.Kind) bool { return k == codecs.Int || k == codecs.Float }
 	_, compares := isDecimalOperator(n.Operator)
 	switch {
-	case compares:
-		return codecs.Bool
+	case compares || slices.Contains(conditions, n.Operator):
+		return of(codecs.Bool)
 	case left == codecs.Int && right == codecs.Int && (n.Operator == "+" || n.Operator == "-" || n.Operator == "*"):
 		replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opIntPrefix + n.Operator}, Arguments: []ast.Node{n.Left, n.Right}})
-		return codecs.Int
+		return of(codecs.Int)
 	case left == codecs.Int && right == codecs.Int && n.Operator == "%":
-		return codecs.Int
+		return of(codecs.Int)
+	case number(left) && number(right) && n.Operator != "%" && n.Operator != "..":
+		return of(codecs.Float)
 	case n.Operator == "+" && left == codecs.String && right == codecs.String:
-		return codecs.String
+		return of(codecs.String)
 	}
-	return codecs.Null
+	return unknown
 }
 
 // decimals rewrites an operator of which at least one side is a decimal.
-func (r *rewriter) decimals(node *ast.Node, n *ast.BinaryNode, left, right codecs.Kind) codecs.Kind {
+func (r *rewriter) decimals(node *ast.Node, n *ast.BinaryNode, left, right codecs.Kind) codecs.Field {
 	defined, compares := isDecimalOperator(n.Operator)
 	offset := n.Location().From
 	if !defined {
 		r.fail(offset, "%s is not defined for decimals; write float(x) where a rounded result is good enough", n.Operator)
-		return codecs.Null
+		return unknown
 	}
 	for _, side := range []struct {
 		node *ast.Node
@@ -65,18 +82,18 @@ func (r *rewriter) decimals(node *ast.Node, n *ast.BinaryNode, left, right codec
 		case codecs.Float:
 			if err := literalDecimal(side.node); err != nil {
 				r.fail(offset, "%s between a decimal and a float: %s", n.Operator, err)
-				return codecs.Null
+				return unknown
 			}
 		default:
 			r.fail(offset, "%s between a decimal and a %s", n.Operator, side.kind)
-			return codecs.Null
+			return unknown
 		}
 	}
 	replace(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: opDecimal + n.Operator}, Arguments: []ast.Node{n.Left, n.Right}})
 	if compares {
-		return codecs.Bool
+		return of(codecs.Bool)
 	}
-	return codecs.Decimal
+	return of(codecs.Decimal)
 }
 
 // literalDecimal replaces a float literal by the decimal that it is in writing.

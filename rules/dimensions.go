@@ -64,6 +64,11 @@ func (c *compiler) declareTable(t *Table, v value) bool {
 	if f, ok := got["fields"]; ok {
 		columns.stream.Declared, columns.fields, columns.broken = declareFields(f)
 		t.Columns = columns.stream.Declared
+		for _, column := range t.Columns {
+			if column.Of != nil {
+				f.child(column.Name, valueNode(f.node, column.Name)).errorf("a column of a table is a single value; %s is for fields of streams", column.TypeName())
+			}
+		}
 	}
 	if key, ok := got["key"]; ok {
 		t.Key = columns.roleField(key, "string, int or bool", codecs.String, codecs.Int, codecs.Bool)

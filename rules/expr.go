@@ -33,6 +33,7 @@ type Expr struct {
 	secret  bool   // norm holds text from outside the file, so errors say nothing of what the program met
 	purpose purpose
 	kind    codecs.Kind
+	shaper  *shaper // of a list, a map or a record; nil: the result is a single value
 	reads   []read
 	plain   bool    // the result is reads[0] itself: no program
 	native  *native // nil: the program decides
@@ -47,6 +48,14 @@ func (e *Expr) String() string { return e.text }
 // Kind returns the type of the result. It is never Null, though a Value may be.
 func (e *Expr) Kind() codecs.Kind { return e.kind }
 
+// typ is the type of the result.
+func (e *Expr) typ() codecs.Field {
+	if e.shaper != nil {
+		return e.shaper.typ
+	}
+	return codecs.Field{Type: e.kind}
+}
+
 // Bool evaluates a condition over a pair. In a `join` an absent field makes it false; in a class's `where` an absent
 // field reads as the zero of its type, and an absent record makes the condition false.
 func (e *Expr) Bool(s *Scope, t *Tuple) (bool, error) {
@@ -60,7 +69,11 @@ func (e *Expr) Bool(s *Scope, t *Tuple) (bool, error) {
 		if e.purpose == forJoin && slot >= 0 && codecs.IsNullValue(row.Field(slot)) {
 			return false, nil
 		}
-		e.load(s, i, row.Value(slot))
+		v := row.At(slot, r.path)
+		if e.purpose == forJoin && v.IsNull() {
+			return false, nil
+		}
+		e.load(s, i, v)
 	}
 	return e.runBool(s)
 }
@@ -73,15 +86,20 @@ func (e *Expr) Value(s *Scope, t *Tuple) (codecs.Value, error) {
 		if row == nil {
 			return codecs.Value{}, nil
 		}
-		v := row.Value(r.slots[row.Stream()])
+		v := row.At(r.slots[row.Stream()], r.path)
 		if e.plain || v.IsNull() {
 			return v, nil
 		}
 		set(s.frames[e.frame].cells[i], v)
 	}
 	result, err := e.run(s)
-	if err != nil {
+	switch {
+	case errors.Is(err, errAbsent):
+		return codecs.Value{}, nil
+	case err != nil:
 		return codecs.Value{}, err
+	case e.shaper != nil:
+		return e.shaper.value(result), nil
 	}
 	return toValue(result), nil
 }
@@ -89,7 +107,12 @@ func (e *Expr) Value(s *Scope, t *Tuple) (codecs.Value, error) {
 // BoolEvent evaluates a stream's `where`. An absent field reads as the zero of its type.
 func (e *Expr) BoolEvent(s *Scope, ev *codecs.Event) (bool, error) {
 	for i := range e.reads {
-		e.load(s, i, eventValue(ev, e.reads[i].slots[ev.Stream]))
+		r := &e.reads[i]
+		v := eventValue(ev, r.slots[ev.Stream])
+		if r.path != nil {
+			v = v.At(r.path)
+		}
+		e.load(s, i, v)
 	}
 	return e.runBool(s)
 }
@@ -125,7 +148,10 @@ func (e *Expr) runBool(s *Scope) (bool, error) {
 		return e.native.eval(s.values), nil
 	}
 	result, err := e.run(s)
-	if err != nil {
+	switch {
+	case errors.Is(err, errAbsent):
+		return false, nil
+	case err != nil:
 		return false, err
 	}
 	b, _ := result.(bool)
@@ -135,8 +161,11 @@ func (e *Expr) runBool(s *Scope) (bool, error) {
 // run runs the program over what has been set in the expression's frame.
 func (e *Expr) run(s *Scope) (any, error) {
 	result, err := s.vm.Run(e.program, s.frames[e.frame].env)
-	if err == nil {
+	switch {
+	case err == nil:
 		return result, nil
+	case errors.Is(err, errAbsent):
+		return nil, errAbsent
 	}
 	if e.secret {
 		return nil, fmt.Errorf("expression %q failed", e.text)

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/checker"
 	exprcompiler "github.com/expr-lang/expr/compiler"
 	"github.com/expr-lang/expr/conf"
@@ -51,18 +52,20 @@ func (c *compiler) expression(s scalar, n *names, pick func(root ast.Node) ast.N
 	if pick != nil && !e.secret {
 		e.text = e.norm
 	}
-	r.rewrite(&tree.Node)
+	result := r.rewrite(&tree.Node)
 	if r.failed {
 		return nil
 	}
-	e.reads = r.reads
+	if e.reads = r.reads; result.Of != nil {
+		e.shaper = newShaper(result)
+	}
 	e.native = nativeOf(tree.Node, e.reads)
 	if e.native != nil {
 		c.plan.natives = max(c.plan.natives, len(e.reads))
 	}
 	if id, ok := tree.Node.(*ast.IdentifierNode); ok && len(e.reads) == 1 && id.Value == placeholder(0) {
 		e.plain, e.kind = true, e.reads[0].kind
-	} else if err := c.program(e, tree); err != nil {
+	} else if err := c.program(e, tree, r.calls); err != nil {
 		offset, msg := 0, err.Error()
 		var at *file.Error
 		if errors.As(err, &at) {
@@ -97,12 +100,15 @@ func (c *compiler) parse(s scalar) *parser.Tree {
 	if errors.As(err, &at) {
 		offset, msg = at.From, at.Message
 	}
+	if s.node.Style == 0 && s.node.LineComment != "" {
+		msg += "; what follows a blank and # is a comment in YAML: put the expression in quotes"
+	}
 	s.refuseAt(offset, msg)
 	return nil
 }
 
 // program checks the types of a rewritten expression and compiles it.
-func (c *compiler) program(e *Expr, tree *parser.Tree) (err error) {
+func (c *compiler) program(e *Expr, tree *parser.Tree, calls []*builtin.Function) (err error) {
 	// The checker and the optimizer run parts of an expression; a panic there is a fault of the expression.
 	defer func() {
 		if r := recover(); r != nil {
@@ -115,15 +121,20 @@ func (c *compiler) program(e *Expr, tree *parser.Tree) (err error) {
 	for name, fn := range c.operators {
 		config.Functions[name] = fn
 	}
+	for _, fn := range calls {
+		config.Functions[fn.Name] = fn
+	}
 	t, err := checker.Check(tree, config)
 	if err != nil {
 		return err
 	}
-	if e.kind = kindOfType(t); e.kind == codecs.Null {
+	if e.shaper != nil {
+		e.kind = e.shaper.typ.Type
+	} else if e.kind = kindOfType(t); e.kind == codecs.Null {
 		if t.String() == "interface {}" {
 			return fmt.Errorf("the type of the result is not known before it runs; convert it with string(), int() or float()")
 		}
-		return fmt.Errorf("the result is %s; it must be string, bool, int, float, decimal or time", t)
+		return fmt.Errorf("the result is %s; it must be string, bool, int, float, decimal or time, or a list, map or record of a stream", t)
 	}
 	if err := optimizer.Optimize(&tree.Node, config); err != nil {
 		return err

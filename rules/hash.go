@@ -72,6 +72,10 @@ func (n *normal) stream(s *Stream, info *streamInfo) {
 	n.line("id", s.Declared[s.ID].Name)
 	for _, name := range sortedKeys(info.fields) {
 		f := s.Declared[info.fields[name]]
+		if f.Of != nil {
+			n.line("field", f.Name, f.WrittenType())
+			continue
+		}
 		n.line("field", f.Name, f.Type.String(), f.Unit)
 	}
 	n.expr("where", s.Where)

@@ -109,7 +109,7 @@ func (r *ruleInfo) equality(n ast.Node) (equality, bool) {
 	if !ok1 || !ok2 || left.stream == right.stream {
 		return equality{}, false
 	}
-	return equality{left, right}, left.kind() == right.kind()
+	return equality{left, right}, left.field().SameType(right.field())
 }
 
 // checkJoins reports joins that no class reaches, and parents that have parents.

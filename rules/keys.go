@@ -68,7 +68,7 @@ func (k *keyInfo) field(s *streamInfo, i int, f scalar) {
 	case kind == codecs.Null:
 		return
 	case kind != codecs.String && kind != codecs.Int && kind != codecs.Bool:
-		f.errorf("%q is %s in stream %q; a key is string, int or bool", f.shown, kind, s.stream.Name)
+		f.errorf("%q is %s in stream %q; a key is string, int or bool", f.shown, s.stream.Declared[index].TypeName(), s.stream.Name)
 		return
 	case k.types[i] != codecs.Null && k.types[i] != kind:
 		f.errorf("%q is %s in stream %q but %s in other streams of this key", f.shown, kind, s.stream.Name, k.types[i])

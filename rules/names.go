@@ -49,11 +49,15 @@ type source struct {
 // read is one thing that an expression reads. It is in each of from's streams for `touch`, else in one.
 type read struct {
 	kind   codecs.Kind
+	of     *codecs.Shape
+	path   []string // names within what the sources hold, which is then a record or a map
 	touch  bool
 	from   []source
 	stream int   // rank of from's stream, once the streams are laid out; meaningless for `touch`
 	slots  []int // by stream rank, likewise
 }
+
+func (r *read) typ() codecs.Field { return codecs.Field{Type: r.kind, Of: r.of} }
 
 // field finds a field of one stream. A Null kind says that the fault has been reported already.
 func (s *streamInfo) field(name string) (int, codecs.Kind, error) {
@@ -76,10 +80,12 @@ func (n *names) touchField(name string) (read, error) {
 			return r, fmt.Errorf("%s stands for every touch stream of the rule, and stream %q has no field %q", touchName, s.stream.Name, name)
 		case kind == codecs.Null:
 			return read{}, nil
-		case i > 0 && kind != r.kind:
-			return r, fmt.Errorf("%s.%s is %s in stream %q but %s in stream %q", touchName, name, r.kind, n.touches[0].stream.Name, kind, s.stream.Name)
 		}
-		r.kind = kind
+		declared := s.stream.Declared[field]
+		if typ := r.typ(); i > 0 && !declared.SameType(typ) {
+			return r, fmt.Errorf("%s.%s is %s in stream %q but %s in stream %q", touchName, name, typ.TypeName(), n.touches[0].stream.Name, declared.TypeName(), s.stream.Name)
+		}
+		r.kind, r.of = kind, declared.Of
 		r.from = append(r.from, source{s, fieldRef(field)})
 	}
 	return r, nil

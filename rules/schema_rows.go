@@ -76,12 +76,14 @@ func (x *rowSchema) schema() *Schema {
 		add(name, x.field(name))
 	}
 	if x.rule == nil {
-		s.AdditionalProperties = &Schema{Description: "A column of the rule: a dimension or a measure.", Type: orNull("string", "number", "boolean")}
+		s.AdditionalProperties = &Schema{Description: "A column of the rule: a dimension or a measure.", Type: orNull("string", "number", "boolean", "array", "object")}
 		others := slices.DeleteFunc(slices.Concat(deltaFields, upsertFields), func(name string) bool { return slices.Contains(own, name) })
 		s.PropertyNames = &Schema{Not: &Schema{Enum: texts(others)}}
 	} else {
 		for _, c := range x.rule.Select {
-			add(c.Name, &Schema{Description: "select: " + c.Expr.String() + ".", Type: orNull(jsonType(c.Expr.kind)), Format: jsonFormat(c.Expr.kind)})
+			column := schemaOf(c.Expr.typ())
+			column.Description, column.Type = "select: "+c.Expr.String()+".", orNull(column.Type.(string))
+			add(c.Name, column)
 		}
 		for _, c := range x.rule.Measure {
 			add(c.Name, x.measure(c))
@@ -201,6 +203,23 @@ func (r *Rule) touchRanks() []int {
 }
 
 func orNull(types ...string) []string { return append(types, "null") }
+
+// schemaOf describes values of a type, as AppendJSON writes them. A record has those of its fields that are there.
+func schemaOf(f codecs.Field) *Schema {
+	s := &Schema{Type: jsonType(f.Type), Format: jsonFormat(f.Type)}
+	switch f.Type {
+	case codecs.List:
+		s.Type, s.Items = "array", schemaOf(f.Of.Elem)
+	case codecs.Map:
+		s.Type, s.AdditionalProperties = "object", schemaOf(f.Of.Elem)
+	case codecs.Struct:
+		s.Type, s.AdditionalProperties = "object", false
+		for _, m := range f.Of.Fields {
+			s.Properties = append(s.Properties, optional(m.Name, schemaOf(m)))
+		}
+	}
+	return s
+}
 
 // jsonType is what a value of a kind is in a row.
 func jsonType(k codecs.Kind) string {

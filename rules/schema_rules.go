@@ -2,6 +2,9 @@ package rules
 
 import (
 	"slices"
+	"strings"
+
+	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
 // RulesSchema describes rules files, for editors. What the compiler accepts it accepts; what refers to something else in the file, and
@@ -40,6 +43,7 @@ func RulesSchema() *Schema {
 	s.Draft, s.Title = schemaDraft, "Lookback rules"
 	s.Description = "The streams that there are, and which touch gets the credit for a conversion."
 	s.Properties.find("streams").MinProperties = 1
+	s.Definitions = properties{optional("type", typeSchema())}
 	return s
 }
 
@@ -65,17 +69,38 @@ func stateSchema() *Schema {
 	)
 }
 
-// fieldsSchema describes names and types of fields.
-func fieldsSchema(description string) *Schema {
-	s := mapping(description, plainNames(), choice("", sortedKeys(fieldTypes)))
+// fieldsSchema describes names and types of fields, which in streams may be lists, maps and records.
+func fieldsSchema(description string, nested bool) *Schema {
+	types := choice("", sortedKeys(fieldTypes))
+	if nested {
+		types = &Schema{AnyOf: []*Schema{types, {Ref: "#/definitions/type"}}}
+	}
+	s := mapping(description, plainNames(), types)
 	s.MinProperties = 1
 	return s
+}
+
+// typePattern is a list or a map that is written as a text.
+func typePattern() string {
+	single := "(?:" + strings.Join(sortedKeys(fieldTypes), "|") + ")"
+	return `list<\s*` + single + `\s*>|map<\s*(?:string\s*,\s*)?` + single + `\s*>`
+}
+
+// typeSchema describes types of lists, maps and records.
+func typeSchema() *Schema {
+	hint := "Write a type like string, list<string> or map<decimal>; a record is a mapping of names to types, a list of records [{name: string}]."
+	typ := &Schema{AnyOf: []*Schema{{Enum: texts(sortedKeys(fieldTypes))}, {Ref: "#/definitions/type"}}}
+	record := mapping("A record: names and types of its fields.", plainNames(), typ)
+	record.MinProperties, record.MaxProperties = 1, codecs.MaxMembers
+	items := list("A list, with the type of its elements: single values or a record.", &Schema{AnyOf: []*Schema{{Enum: texts(sortedKeys(fieldTypes))}, record, anyVariable()}})
+	items.MaxItems = 1
+	return &Schema{AnyOf: []*Schema{matching("A list<TYPE> of single values, or a map<TYPE> from strings to them.", typePattern(), hint), record, items}}
 }
 
 func streamSchema() *Schema {
 	return section("A stream: one input topic with JSON records.",
 		required("topic", topicName("The topic; two streams, or a stream and an output, cannot share one.")),
-		required("fields", fieldsSchema("Names and types of the fields; only those that something reads are decoded.")),
+		required("fields", fieldsSchema("Names and types of the fields; only those that something reads are decoded.", true)),
 		required("time", nameOf("The field of type time that is the event time.")),
 		required("id", nameOf("The string or int field that identifies an event within stream and key: the same id twice is one event.")),
 		optional("where", expression("A condition over the stream's own fields by their bare names; a record that fails it is rejected as filtered.")),
@@ -136,7 +161,7 @@ func tableSchema() *Schema {
 		optional("file", matching("A .csv file with a header, or JSON lines (.jsonl, .ndjson), relative to the working directory.", `.*\.(?:csv|jsonl|ndjson)`, "A table is a .csv, .jsonl or .ndjson file.")),
 		optional("topic", topicName("A compacted topic of JSON records, keyed by the text of the key column.")),
 		required("key", nameOf("The column of type string, int or bool that identifies a row.")),
-		required("fields", fieldsSchema("Names and types of the columns.")),
+		required("fields", fieldsSchema("Names and types of the columns.", false)),
 	)
 	s.OneOf = []*Schema{{Required: []string{"file"}}, {Required: []string{"topic"}}}
 	return s

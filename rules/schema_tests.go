@@ -78,7 +78,7 @@ func (x *testsSchema) given() *Schema {
 		record := section(what)
 		record.Type = types
 		for _, f := range stream.Declared {
-			record.Properties = append(record.Properties, optional(f.Name, &Schema{Description: "A field of type " + f.Type.String() + "."}))
+			record.Properties = append(record.Properties, optional(f.Name, &Schema{Description: "A field of type " + f.TypeName() + "."}))
 		}
 		if s.Properties.find(stream.Name) == nil {
 			s.Properties = append(s.Properties, optional(stream.Name, record))
@@ -194,7 +194,7 @@ func (x *testsSchema) record() *Schema {
 		stream.Enum = append(stream.Enum, of.Name)
 		for _, f := range of.Declared {
 			if s.Properties.find(f.Name) == nil {
-				s.Properties = append(s.Properties, optional(f.Name, &Schema{Description: "A field of type " + f.Type.String() + "."}))
+				s.Properties = append(s.Properties, optional(f.Name, &Schema{Description: "A field of type " + f.TypeName() + "."}))
 			}
 		}
 	}

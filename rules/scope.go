@@ -34,7 +34,12 @@ func (p *Plan) NewScope() *Scope {
 		env := reflect.New(e.env)
 		s.frames[i] = frame{env.Interface(), make([]any, len(e.reads))}
 		for j := range e.reads {
-			s.frames[i].cells[j] = env.Elem().Field(j).Addr().Interface()
+			cell := env.Elem().Field(j).Addr()
+			if r := &e.reads[j]; r.of != nil {
+				s.frames[i].cells[j] = &nestedCell{shaper: newShaper(r.typ()), cell: cell}
+			} else {
+				s.frames[i].cells[j] = cell.Interface()
+			}
 		}
 	}
 	return s
@@ -46,7 +51,7 @@ func envType(reads []read) reflect.Type {
 	for i, r := range reads {
 		fields[i] = reflect.StructField{
 			Name: "F" + placeholder(i)[len(opPrefix):],
-			Type: goType(r.kind),
+			Type: newShaper(r.typ()).goType,
 			Tag:  reflect.StructTag(`expr:"` + placeholder(i) + `"`),
 		}
 	}
@@ -110,6 +115,8 @@ func set(cell any, v codecs.Value) {
 		*p = Decimal{v.Num, v.Scale}
 	case *time.Time:
 		*p = v.Time()
+	case *nestedCell:
+		p.set(v)
 	}
 }
 

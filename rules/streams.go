@@ -2,7 +2,6 @@ package rules
 
 import (
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -28,20 +27,6 @@ type streamInfo struct {
 	keepAll bool
 	uses    map[ref]use
 }
-
-// fieldType is what a rules file writes for a type.
-type fieldType struct {
-	kind codecs.Kind
-	unit codecs.TimeUnit
-}
-
-var fieldTypes = map[string]fieldType{
-	"string": {kind: codecs.String}, "bool": {kind: codecs.Bool}, "int": {kind: codecs.Int}, "float": {kind: codecs.Float},
-	"decimal": {kind: codecs.Decimal}, "bytes": {kind: codecs.Bytes}, "time": {kind: codecs.Time},
-	"time_s": {codecs.Time, codecs.Seconds}, "time_ms": {codecs.Time, codecs.Milliseconds}, "time_us": {codecs.Time, codecs.Microseconds},
-}
-
-var laterTypes = []string{"list", "map", "record"}
 
 // reservedNames cannot name a stream or a table: expressions mean something else by them.
 var reservedNames = []string{touchName, "true", "false", "nil", "not", "in", "and", "or", "let", "if", "else", "matches", "contains",
@@ -158,29 +143,11 @@ func declareFields(v value) (fields []codecs.Field, byName map[string]int, broke
 			continue
 		}
 		byName[e.name] = len(fields)
-		t := e.fieldType()
-		fields = append(fields, codecs.Field{Name: e.name, Type: t.kind, Unit: t.unit})
+		t := e.fieldType(0)
+		t.Name = e.name
+		fields = append(fields, t)
 	}
 	return fields, byName, broken
-}
-
-func (v value) fieldType() fieldType {
-	s, ok := v.text()
-	if !ok {
-		return fieldType{}
-	}
-	t, ok := fieldTypes[s.text]
-	later := func(name string) bool {
-		return s.text == name || strings.HasPrefix(s.text, name+"<") || strings.HasPrefix(s.text, name+"(") || strings.HasPrefix(s.text, name+"[")
-	}
-	switch {
-	case ok:
-	case slices.ContainsFunc(laterTypes, later):
-		s.errorf("type %s is not supported yet", s.shown)
-	default:
-		s.errorf("unknown type %q%s", s.shown, suggestion(s.shown, sortedKeys(fieldTypes)))
-	}
-	return t
 }
 
 // roleField reads the name of a declared field with one of the given types; it returns -1 where that failed.
@@ -197,7 +164,7 @@ func (info *streamInfo) roleField(v value, want string, kinds ...codecs.Kind) in
 		name.refuse(err.Error())
 	case kind == codecs.Null:
 	case !slices.Contains(kinds, kind):
-		name.errorf("%q is %s; it must be %s", name.shown, kind, want)
+		name.errorf("%q is %s; it must be %s", name.shown, info.stream.Declared[i].TypeName(), want)
 	default:
 		return i
 	}

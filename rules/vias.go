@@ -6,7 +6,7 @@ import (
 	"github.com/seed-2058fbc3/lookback/codecs"
 )
 
-func (s source) kind() codecs.Kind { return s.stream.stream.Declared[s.ref.field].Type }
+func (s source) field() codecs.Field { return s.stream.stream.Declared[s.ref.field] }
 
 // resolve derives from the rule as written how its pairs are found.
 func (r *ruleInfo) resolve(slots []map[ref]int) {

@@ -34,8 +34,10 @@ func TestOptionsHaveKnownAnswers(t *testing.T) {
 	t.Parallel()
 	r := command(t, "", "test", "testdata/options")
 	r.want(t, exitOK)
-	if !strings.Contains(r.stdout, "12 passed, 0 failed") {
-		t.Error(r.stdout)
+	for _, file := range []string{"options_test.yaml: 12 passed, 0 failed", "lists_test.yaml: 7 passed, 0 failed"} {
+		if !strings.Contains(r.stdout, file) {
+			t.Errorf("no %q in\n%s", file, r.stdout)
+		}
 	}
 }
 

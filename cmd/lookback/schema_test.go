@@ -86,7 +86,7 @@ func TestShippedFilesFitTheirSchemas(t *testing.T) {
 	t.Setenv("LATENESS", "1h")
 	ofRules, ofTests := schema(t), schema(t, "tests")
 	files := []string{"../../rules.yaml", "../../rules_test.yaml", "../../soak/rules.yaml", "../../bench/job.yaml",
-		"testdata/options/rules.yaml", "testdata/options/options_test.yaml", "testdata/ruletests/failing_test.yaml",
+		"testdata/options/rules.yaml", "testdata/options/options_test.yaml", "testdata/options/lists.yaml", "testdata/ruletests/failing_test.yaml",
 		file(t, "rules.yaml", shopRules), file(t, "rules.yaml", tabledRules)}
 	for _, pattern := range []string{"../../examples/*/*.yaml", "../../rules/testdata/good/*.yaml"} {
 		found, err := filepath.Glob(pattern)
@@ -241,6 +241,7 @@ func TestRowsFitTheirSchema(t *testing.T) {
 		"shipped":    {"../../rules.yaml", generated, ""},
 		"all models": {file(t, "rules.yaml", everyModel(t)), generated, ""},
 		"mediamath":  {"../../examples/mediamath/rules.yaml", file(t, "events.jsonl", mediamathEvents), ""},
+		"lists":      {"testdata/options/lists.yaml", "testdata/options/lists.jsonl", ""},
 		"refunds":    {"../../examples/refunds/rules.yaml", file(t, "events.jsonl", takenBackEvents), ""},
 		"a table":    {file(t, "rules.yaml", strings.ReplaceAll(tabledRules, "    partitioned_by: user\n", "")), file(t, "events.jsonl", tabledEvents), "catalog=" + file(t, "catalog.csv", "product,title\nball,Red ball\n")},
 	} {

@@ -35,6 +35,7 @@ type field struct {
 	records  []int          // by value that is not null: the record, in their order
 	raw      []json.RawMessage
 	latest   int // the last record that had the field
+	depth    int // how many lists and records it is in
 }
 
 func newField(name string) *field {

@@ -26,7 +26,7 @@ type decoded struct {
 func (o *observed) decode(fields []*declared, time, id *declared) *decoded {
 	spec := codecs.DecodeSpec{MaxBytes: maxRecordBytes}
 	for _, d := range fields {
-		f := kinds[d.kind]
+		f := d.as()
 		f.Name = d.name
 		switch {
 		case d.kind == "":

@@ -13,8 +13,9 @@ import (
 // declared is what the draft says of a field.
 type declared struct {
 	*field
-	kind  string   // "": no type reads it
-	notes []string // for its comment
+	kind  string       // as it is written; "": no type reads it
+	typ   codecs.Field // of lists, maps and records
+	notes []string     // for its comment
 }
 
 // kinds are the types that a draft may choose.
@@ -43,7 +44,7 @@ func (f *field) declare() *declared {
 		n      int
 		shapes []shape
 		kind   string
-	}{{f.counts[truth], []shape{truth}, "bool"}, {f.numbers(), []shape{integer, fraction}, "int"}, {f.counts[list], []shape{list}, ""}, {f.counts[record], []shape{record}, ""}} {
+	}{{f.counts[truth], []shape{truth}, "bool"}, {f.numbers(), []shape{integer, fraction}, "int"}, {f.counts[list], []shape{list}, "list"}, {f.counts[record], []shape{record}, "record"}} {
 		if other.n > main {
 			main, taken, d.kind = other.n, other.shapes, other.kind
 		}
@@ -53,8 +54,10 @@ func (f *field) declare() *declared {
 		d.ofText()
 	case "int":
 		d.ofNumbers()
-	case "":
-		d.note("%s in %s: there is no type for them", shapeNames[taken[0]], share(main, f.filled()))
+	case "list":
+		d.ofLists()
+	case "record":
+		d.ofRecords()
 	}
 	d.noteOthers(taken)
 	if d.kind == "" {
@@ -74,7 +77,7 @@ func (d *declared) note(format string, args ...any) {
 // noteOthers says which values are of another kind than most.
 func (d *declared) noteOthers(taken []shape) {
 	for s := range shapes {
-		if d.counts[s] == 0 || slices.Contains(taken, s) || d.kind != "" && d.reads(kinds[d.kind], s) == d.counts[s] {
+		if d.counts[s] == 0 || slices.Contains(taken, s) || d.kind != "" && d.reads(d.as(), s) == d.counts[s] {
 			continue
 		}
 		what := "; a record with one is rejected where something reads the field"
