@@ -34,7 +34,8 @@ func TestOptionsHaveKnownAnswers(t *testing.T) {
 	t.Parallel()
 	r := command(t, "", "test", "testdata/options")
 	r.want(t, exitOK)
-	for _, file := range []string{"options_test.yaml: 12 passed, 0 failed", "lists_test.yaml: 7 passed, 0 failed"} {
+	for _, file := range []string{"options_test.yaml: 16 passed, 0 failed", "counting_test.yaml: 12 passed, 0 failed", "late_test.yaml: 3 passed, 0 failed",
+		"versions_test.yaml: 5 passed, 0 failed", "lists_test.yaml: 7 passed, 0 failed"} {
 		if !strings.Contains(r.stdout, file) {
 			t.Errorf("no %q in\n%s", file, r.stdout)
 		}
