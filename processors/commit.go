@@ -21,11 +21,22 @@ func (s *session) run() {
 
 	ticker := time.NewTicker(s.p.interval)
 	defer ticker.Stop()
+	var asked <-chan struct{} // never, where nobody may ask
+	if s.p.lookups != nil {
+		asked = s.p.lookups.asked
+	}
+	pace := time.NewTimer(s.p.interval)
+	pace.Stop()
+	defer pace.Stop()
 	for {
 		var now time.Time
 		select {
 		case <-s.ctx.Done():
 			return
+		case <-asked:
+			pace.Reset(max(0, lookupPace-time.Since(s.lookedUp)))
+			continue
+		case now = <-pace.C:
 		case now = <-ticker.C:
 		case <-s.early:
 			now = time.Now()
@@ -36,6 +47,10 @@ func (s *session) run() {
 		}
 		if err := s.flush(ctx, now); err != nil {
 			s.fail(fmt.Errorf("commit: %w", err))
+			return
+		}
+		if err := s.lookUp(); err != nil {
+			s.fail(err)
 			return
 		}
 		s.gate.open()
