@@ -34,7 +34,7 @@ func (s *session) run() {
 		case <-s.ctx.Done():
 			return
 		case <-asked:
-			pace.Reset(max(0, lookupPace-time.Since(s.lookedUp)))
+			pace.Reset(max(0, time.Until(s.nextStep)))
 			continue
 		case now = <-pace.C:
 		case now = <-ticker.C:
@@ -45,11 +45,12 @@ func (s *session) run() {
 		if s.gate.close(s.ctx) != nil {
 			return
 		}
+		idle := s.handled.Load() == 0
 		if err := s.flush(ctx, now); err != nil {
 			s.fail(fmt.Errorf("commit: %w", err))
 			return
 		}
-		if err := s.lookUp(); err != nil {
+		if err := s.lookUp(idle); err != nil {
 			s.fail(err)
 			return
 		}

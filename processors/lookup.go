@@ -92,9 +92,9 @@ type Findings struct {
 	Places []Place // of each key that was asked
 }
 
-// Find looks a conversion up. It waits until the partitions are in service, and a search goes on, until ctx ends: then it returns what was
-// found by then, and the Places that are Unfinished, or ctx's error where the instance has no session. A BadLookup or ErrBusy is returned at
-// once.
+// Find looks a conversion up. It waits for a session, and a search goes on, until ctx ends: then it returns what was found by then, and the
+// Places that are Unfinished, or ctx's error where the instance has no session. Partitions that are being restored are not waited for: that
+// can take long, and the Places name them. A BadLookup or ErrBusy is returned at once.
 func (l *Lookups) Find(ctx context.Context, q Lookup) (*Findings, error) {
 	asks, err := l.asks(ctx, q)
 	if err != nil {

@@ -19,12 +19,13 @@ import (
 // commit and before it opens the gate: the tables are then exactly what was committed. What the callbacks have done since the last commit
 // could still be aborted, and nobody must be told of it.
 //
-// Records wait meanwhile, so a step is short and steps are rare: a search takes a tenth of the time at most. A look-up brings the next
-// commit forward, so that it does not wait for a long commit_interval.
+// Records wait meanwhile, so a step is short and steps are rare: where there is work, a search takes a tenth of the time at most. A look-up
+// brings the next commit forward, so that it does not wait for a long commit_interval.
 const (
-	lookupPace   = 50 * time.Millisecond // between two steps
-	lookupBudget = 5 * time.Millisecond  // of a step
-	lookupClock  = 64                    // a search looks at the clock after so many keys
+	lookupBudget   = 5 * time.Millisecond  // of a step
+	lookupPace     = 50 * time.Millisecond // between two steps
+	lookupPaceIdle = 10 * time.Millisecond // the same, where no record has come since the last commit
+	lookupClock    = 64                    // a search looks at the clock after so many keys
 )
 
 // ask is a look-up that one key's processor is asked for. What is behind mu is written by the committer of the session in service.
@@ -69,9 +70,9 @@ func (a *ask) finished() bool {
 }
 
 // lookUp does a step of the look-ups that are asked for, with every partition at rest and everything committed. An error is one of a
-// table, which is of no use any more.
-func (s *session) lookUp() error {
-	if s.p.lookups == nil || time.Since(s.lookedUp) < lookupPace {
+// table, which is of no use any more. idle tells that no record has come since the last commit.
+func (s *session) lookUp(idle bool) error {
+	if s.p.lookups == nil || time.Now().Before(s.nextStep) {
 		return nil
 	}
 	pending := s.p.lookups.pending()
@@ -84,7 +85,9 @@ func (s *session) lookUp() error {
 			return fmt.Errorf("look-up: %w", err)
 		}
 	}
-	s.lookedUp = time.Now()
+	if s.nextStep = time.Now().Add(lookupPace); idle {
+		s.nextStep = time.Now().Add(lookupPaceIdle)
+	}
 	if len(s.p.lookups.pending()) > 0 {
 		s.p.lookups.poke()
 	}

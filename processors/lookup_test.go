@@ -108,7 +108,12 @@ func TestLookupsBesideTheWork(t *testing.T) {
 			}
 			for _, c := range conversions[:20] {
 				_, id, _ := strings.Cut(c, " ")
-				f, err := x.asked.Find(t.Context(), Lookup{Conversion: id, Rule: "r"})
+				var f *Findings
+				var err error
+				r.eventually("all partitions are in service", func() bool { // sessions end here, too
+					f, err = x.asked.Find(t.Context(), Lookup{Conversion: id, Rule: "r"})
+					return err != nil || len(f.Places[0].Restoring) == 0
+				})
 				if err != nil || len(f.Held) != 1 || len(f.Held[0].Credits) != 1 {
 					t.Fatalf("%s: %v, %v", id, f, err)
 				}

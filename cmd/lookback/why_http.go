@@ -21,7 +21,7 @@ import (
 
 const (
 	// whyTimeout is how long an instance may take to answer: longer than it searches.
-	whyTimeout = time.Minute
+	whyTimeout = 90 * time.Second
 	// maxWhyBytes is how long an answer may be.
 	maxWhyBytes = 256 << 20
 )

@@ -21,7 +21,7 @@ import (
 )
 
 // lookupPatience is how long a conversion is looked for.
-const lookupPatience = 30 * time.Second
+const lookupPatience = time.Minute
 
 // whyServer answers why a conversion has its credit.
 type whyServer struct {
