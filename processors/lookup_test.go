@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
@@ -143,6 +145,46 @@ func TestLookupsBesideTheWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is not committed is not told: here a conversion is handled again and again, and no commit succeeds.
+func TestLookupsSeeNothingThatIsNotCommitted(t *testing.T) {
+	eachStore(t, func(t *testing.T, dir string) {
+		r := newRigWith(t, "i", "c", "e")
+		settings := ""
+		if dir != "" {
+			settings = "state: {store: disk, dir: " + dir + "}"
+		}
+		plan := runRules(t, r, settings, "100d", ", partitioned_by: u")
+		var refusing atomic.Bool
+		var refused atomic.Int64
+		refusing.Store(true)
+		x := r.run(plan)
+		<-x.ready
+		r.failProduce("out.deltas", kerr.UnknownServerError.Code, func() bool {
+			if !refusing.Load() {
+				return false
+			}
+			refused.Add(1)
+			return true
+		})
+		r.write(runEvent("e", "e1", "u1", time.Now()))
+		ask := func() int {
+			f, err := x.asked.Find(t.Context(), Lookup{Conversion: "e1", Key: map[string]string{"u": "u1"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(f.Held)
+		}
+		r.eventually("commits have failed", func() bool {
+			if ask() > 0 {
+				t.Fatal("a conversion is shown that is not committed")
+			}
+			return refused.Load() >= 4
+		})
+		refusing.Store(false)
+		r.eventually("it is committed", func() bool { return ask() == 1 })
+	})
 }
 
 func TestLookupsThatCannotBeMade(t *testing.T) {

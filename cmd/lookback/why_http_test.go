@@ -312,3 +312,57 @@ func TestWhyAsksEveryInstance(t *testing.T) {
 	r := command(t, "", "why", rules, "s1", "--http", "http://"+ats[0], "--http", "http://"+ats[1], "--token", strings.Repeat("t", 20))
 	r.want(t, exitOK)
 }
+
+// Under the load of a generated stream conversions are asked for all the time, searched for and by their keys, and every credit is right.
+func TestWhyOverHTTPUnderLoad(t *testing.T) {
+	t.Setenv("LATENESS", "1h")
+	const rules, events = "../../rules.yaml", 30_000
+	addr, at := freeAddr(t), freeAddr(t)
+	startCommand(t, "dev", rules, "--addr", addr, "--http", at, "--data-dir", t.TempDir()).waitFor("ready", 1)
+	stream := []string{"gen", "--events", fmt.Sprint(events), "--users", "300", "--conversions", "0.1", "--spread", "24h"}
+	r := command(t, "", append(stream, "--stamps=false")...)
+	r.want(t, exitOK)
+	var ids []string
+	for line := range strings.Lines(r.stdout) {
+		var record struct {
+			Conversion struct {
+				ID string `json:"conversion_id"`
+			} `json:"conversion"`
+		}
+		if json.Unmarshal([]byte(line), &record) == nil && record.Conversion.ID != "" {
+			ids = append(ids, record.Conversion.ID)
+		}
+	}
+	if len(ids) < 1000 {
+		t.Fatalf("the stream has %d conversions", len(ids))
+	}
+	fed := startCommand(t, append(stream, "--brokers", addr)...)
+	found, asked := 0, 0
+	verified := func() bool {
+		var v struct {
+			Rules []struct {
+				Conversions int64 `json:"conversions"`
+				Equal       int64 `json:"equal"`
+				InFlight    int64 `json:"in_flight"`
+			} `json:"rules"`
+		}
+		r := command(t, "", "verify", rules, "--brokers", addr, "--format", "json")
+		return json.Unmarshal([]byte(r.stdout), &v) == nil && len(v.Rules) == 1 && v.Rules[0].InFlight == 0 && v.Rules[0].Conversions > 1000 && v.Rules[0].Equal == v.Rules[0].Conversions
+	}
+	eventually(t, "all is committed, and right", func() bool {
+		for range 20 {
+			id := ids[asked*7919%len(ids)]
+			asked++
+			code, body := get(t, at, "/v1/why?conversion="+url.QueryEscape(id), "")
+			var answer why.Found
+			switch {
+			case code == 200 && json.Unmarshal([]byte(body), &answer) == nil && len(answer.Answers) == 1 && answer.Answers[0].Conversion.ID == id && answer.Answers[0].Unknown["verdicts"] == "":
+				found++
+			case code != 404:
+				t.Fatalf("%s: %d %s", id, code, body)
+			}
+		}
+		return found > 50 && len(fed.code) > 0 && verified()
+	})
+	fed.end().want(t, exitOK)
+}
