@@ -21,11 +21,22 @@ func (s *session) run() {
 
 	ticker := time.NewTicker(s.p.interval)
 	defer ticker.Stop()
+	var asked <-chan struct{} // never, where nobody may ask
+	if s.p.lookups != nil {
+		asked = s.p.lookups.asked
+	}
+	pace := time.NewTimer(s.p.interval)
+	pace.Stop()
+	defer pace.Stop()
 	for {
 		var now time.Time
 		select {
 		case <-s.ctx.Done():
 			return
+		case <-asked:
+			pace.Reset(max(0, time.Until(s.nextStep)))
+			continue
+		case now = <-pace.C:
 		case now = <-ticker.C:
 		case <-s.early:
 			now = time.Now()
@@ -34,8 +45,13 @@ func (s *session) run() {
 		if s.gate.close(s.ctx) != nil {
 			return
 		}
+		idle := s.handled.Load() == 0
 		if err := s.flush(ctx, now); err != nil {
 			s.fail(fmt.Errorf("commit: %w", err))
+			return
+		}
+		if err := s.lookUp(idle); err != nil {
+			s.fail(err)
 			return
 		}
 		s.gate.open()

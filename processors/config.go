@@ -15,6 +15,7 @@ type Config struct {
 	ClientID string       // shown by broker tools; empty: "lookback"
 	Logger   *slog.Logger // nil: nothing is logged
 	Stats    *Stats       // nil: nobody is looking
+	Lookups  *Lookups     // nil: nobody asks
 	OnReady  func()       // called once, when every partition of the first assignment of every processor is restored
 
 	interval *interval // of the conversions whose rows are emitted; nil: all

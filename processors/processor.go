@@ -43,6 +43,7 @@ type processor struct {
 	grace         time.Duration // for the commit that is under way when a session ends
 	log           *slog.Logger
 	stats         *Stats
+	lookups       *keyLookups // nil: nobody asks, or there is no state
 	onReady       func()
 
 	// While it runs. Broker connections answer in order, so what waits for records must not share one with what commits.

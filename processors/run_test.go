@@ -53,6 +53,7 @@ func runRules(t *testing.T, r *rig, settings, lateness, stream string) *rules.Pl
 type run struct {
 	rig   *rig
 	stats *Stats
+	asked *Lookups
 	ready chan struct{}
 	stop  func() error
 }
@@ -60,10 +61,10 @@ type run struct {
 func (r *rig) run(plan *rules.Plan) *run {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	x := &run{rig: r, stats: NewStats(plan), ready: make(chan struct{})}
+	x := &run{rig: r, stats: NewStats(plan), asked: NewLookups(plan), ready: make(chan struct{})}
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(ctx, plan, Config{Logger: r.log, Stats: x.stats, OnReady: func() { close(x.ready) }})
+		done <- Run(ctx, plan, Config{Logger: r.log, Stats: x.stats, Lookups: x.asked, OnReady: func() { close(x.ready) }})
 	}()
 	x.stop = sync.OnceValue(func() error {
 		cancel()

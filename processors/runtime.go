@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -286,6 +287,9 @@ func (r *runtime) keyProcessor(key *rules.Key) *processor {
 	p.repartition = repartition
 	p.changelog = ChangelogTopic(r.plan.App, key)
 	p.memory = memoryOf(&r.plan.Settings, len(r.plan.Keys), r.blocks)
+	if r.cfg.Lookups != nil {
+		p.lookups = r.cfg.Lookups.keys[slices.Index(r.plan.Keys, key)]
+	}
 	p.stores = newStores(shapeOf(r.plan, key), func(partition int32) tables.Options {
 		o := tables.Options{CacheBytes: p.memory.share(int(p.partitions)), WriteBytes: p.memory.writeShare(p.partitions), Blocks: p.memory.blocks}
 		if r.plan.Settings.Store == "disk" {

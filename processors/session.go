@@ -85,6 +85,7 @@ type session struct {
 	finished chan struct{}
 	trimmed  time.Time
 	sized    time.Time // when the tables were looked at last
+	nextStep time.Time // of look-ups: not before
 }
 
 // newSession opens what a session needs: its outbox, its tables' barriers and its work.

@@ -85,8 +85,8 @@ func demo(c *cobra.Command, f demoFlags) error {
 		return err
 	}
 
-	stats := processors.NewStats(plan)
-	stopHTTP, err := serveHTTP(plan, stats, log)
+	stats, lookups := processors.NewStats(plan), processors.NewLookups(plan)
+	stopHTTP, err := serveHTTP(plan, stats, lookups, log)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func demo(c *cobra.Command, f demoFlags) error {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- processors.Run(running, plan, processors.Config{Logger: log, Stats: stats, OnReady: func() { close(ready) }})
+		ended <- processors.Run(running, plan, processors.Config{Logger: log, Stats: stats, Lookups: lookups, OnReady: func() { close(ready) }})
 	}()
 	select {
 	case <-ready:

@@ -13,7 +13,7 @@ import (
 )
 
 // serveHTTP starts the server that the settings ask for and returns what ends it.
-func serveHTTP(plan *rules.Plan, stats *processors.Stats, log *slog.Logger) (stop func(), err error) {
+func serveHTTP(plan *rules.Plan, stats *processors.Stats, lookups *processors.Lookups, log *slog.Logger) (stop func(), err error) {
 	set := &plan.Settings
 	return startHTTP(set, log, func() (*api.Server, error) {
 		return api.Start(api.Config{
@@ -22,6 +22,7 @@ func serveHTTP(plan *rules.Plan, stats *processors.Stats, log *slog.Logger) (sto
 			Pprof:   set.Pprof,
 			Plan:    plan,
 			Stats:   stats,
+			Lookups: lookups,
 			Version: version,
 			Logger:  log,
 		})

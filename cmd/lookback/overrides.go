@@ -118,7 +118,7 @@ func applyOverrides(c *cobra.Command, s *rules.Settings, list ...override) error
 }
 
 // secret returns the value of an environment variable that may also be given as a file, by a variable whose name ends in
-// _FILE. There is no flag for it, because command lines are there for all to see.
+// _FILE. What runs for long has no flag for it, because command lines are there for all to see.
 func secret(env string) (string, error) {
 	if file := os.Getenv(env + "_FILE"); file != "" {
 		text, err := os.ReadFile(file)

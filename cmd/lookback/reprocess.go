@@ -72,7 +72,7 @@ func (f *reprocessFlags) asked(c *cobra.Command, plan *rules.Plan) (bool, proces
 
 // reprocess computes an interval again and says what came of it.
 func reprocess(c *cobra.Command, plan *rules.Plan, config processors.Config, bar *progress, o processors.ReprocessOptions) error {
-	stopHTTP, err := serveHTTP(plan, config.Stats, config.Logger)
+	stopHTTP, err := serveHTTP(plan, config.Stats, nil, config.Logger)
 	if err != nil {
 		return err
 	}

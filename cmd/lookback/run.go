@@ -75,7 +75,8 @@ app must be stopped when it begins, and may be started as soon as "re-processing
 
 // runPlan processes a plan until ctx ends, with what operators look at: the HTTP server and the bar of restores.
 func runPlan(ctx context.Context, plan *rules.Plan, config processors.Config, bar *progress) error {
-	stopHTTP, err := serveHTTP(plan, config.Stats, config.Logger)
+	config.Lookups = processors.NewLookups(plan)
+	stopHTTP, err := serveHTTP(plan, config.Stats, config.Lookups, config.Logger)
 	if err != nil {
 		return err
 	}

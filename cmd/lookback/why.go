@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/internal/why"
 	"github.com/seed-2058fbc3/lookback/processors"
 	"github.com/seed-2058fbc3/lookback/rules"
 	"github.com/seed-2058fbc3/lookback/tables"
@@ -24,6 +25,9 @@ type whyFlags struct {
 	rule, format string
 	limit        int
 	tables       map[string]string
+	instances    []string // their addresses; none: topics or files are read
+	token        string
+	key          map[string]string
 	run          runSettings
 }
 
@@ -39,9 +43,15 @@ Without files it reads what Kafka holds: the sources, what was late and rejected
 and may run beside the app. Looking for the conversion reads all of its topic, the rest only as far back as matters.
 
 With files of events, as replay reads them, the rows are what a replay gives. Files are read twice, so standard input will not do.
-Memory follows the events of one key.`,
+Memory follows the events of one key.
+
+With --http it asks a running instance, which answers at once from its state: what has not left it, and what is committed. What only topics
+know it says to be unknown. Where several instances share the partitions, give --http for each: all are asked. With the fields of the
+conversion's key (--key) it is looked up, without them the instance searches its histories. Where the server wants a token, it is that of
+--token (which others on this machine can see), LOOKBACK_HTTP_TOKEN, LOOKBACK_HTTP_TOKEN_FILE or http.token of the rules file.`,
 		Example: "  lookback why rules.yaml e1\n" +
 			"  lookback why rules.yaml e1 --brokers kafka:9092 --format json\n" +
+			"  lookback why rules.yaml e1 --http http://127.0.0.1:9464 --key user_id=u1 --key advertiser_id=a1\n" +
 			"  lookback why rules.yaml e1 impressions.jsonl.gz clicks.jsonl.gz conversions.jsonl.gz",
 		Args: arguments(2, math.MaxInt),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -54,18 +64,21 @@ Memory follows the events of one key.`,
 			if slices.Contains(args[2:], "-") {
 				return usagef("standard input cannot be read twice: give files")
 			}
-			return why(c, f, args[0], args[1], args[2:])
+			return runWhy(c, f, args[0], args[1], args[2:])
 		},
 	}
 	c.Flags().StringVar(&f.rule, "rule", "", "explain this rule only")
 	c.Flags().StringVar(&f.format, "format", "text", "text or json")
 	c.Flags().IntVar(&f.limit, "limit", 50, "how many touches the text shows")
 	c.Flags().StringToStringVar(&f.tables, "table", nil, "with files: read a table from a file: name=file.csv")
+	c.Flags().StringArrayVar(&f.instances, "http", nil, "ask a running instance: http://host:9464; several are all asked")
+	c.Flags().StringVar(&f.token, "token", "", "with --http: token of the server (env "+httpTokenEnv+"; default: the rules file's)")
+	c.Flags().StringToStringVar(&f.key, "key", nil, "with --http: a field of the conversion's key: name=value")
 	connectionFlags(c.Flags(), &f.run, "brokers")
 	return c
 }
 
-func why(c *cobra.Command, f whyFlags, rulesFile, id string, files []string) error {
+func runWhy(c *cobra.Command, f whyFlags, rulesFile, id string, files []string) error {
 	plan, err := loadPlan(rulesFile)
 	if err != nil {
 		return err
@@ -73,20 +86,37 @@ func why(c *cobra.Command, f whyFlags, rulesFile, id string, files []string) err
 	if f.rule != "" && !plan.Only(f.rule) {
 		return usagef("--rule %s: no such rule", f.rule)
 	}
-	q := &inquiry{plan: plan, id: id, files: files}
-	if len(files) > 0 {
-		err = q.fromFiles(c, f.tables)
+	var answers []why.Answer
+	if len(f.instances) > 0 {
+		answers, err = whyFromInstances(c, &f, plan, id, files)
 	} else {
-		err = q.fromTopics(c, &f)
+		answers, err = whyFromEvents(c, &f, plan, id, files)
 	}
 	if err != nil {
 		return err
 	}
-	answers := q.answers()
 	if f.format == "json" {
-		return writeAnswersJSON(c.OutOrStdout(), answers)
+		return why.WriteJSON(c.OutOrStdout(), answers)
 	}
-	return writeAnswers(c.OutOrStdout(), answers, f.limit)
+	return why.WriteText(c.OutOrStdout(), answers, f.limit)
+}
+
+// whyFromEvents looks into files, or what Kafka holds.
+func whyFromEvents(c *cobra.Command, f *whyFlags, plan *rules.Plan, id string, files []string) ([]why.Answer, error) {
+	for _, name := range []string{"token", "key"} {
+		if c.Flags().Changed(name) {
+			return nil, usagef("--%s: it is for --http", name)
+		}
+	}
+	q := &inquiry{plan: plan, id: id, files: files}
+	ask := func() error { return q.fromTopics(c, f) }
+	if len(files) > 0 {
+		ask = func() error { return q.fromFiles(c, f.tables) }
+	}
+	if err := ask(); err != nil {
+		return nil, err
+	}
+	return q.answers(), nil
 }
 
 // inquiry is a conversion that is looked for, and what is found of it.
@@ -104,47 +134,9 @@ type inquiry struct {
 
 // foundKey is a key under which there is a conversion of the id, and all that matters of it.
 type foundKey struct {
-	key    *rules.Key
-	bytes  []byte
-	values []codecs.Value
-
-	conversion codecs.Row // the first that came
-	rows       []codecs.Row
-	origins    map[string]codecs.Origin // by row
-	late       []placedEvent
-	refused    []placedEvent // that the app has rejected, and would not now
-	inFlight   []placedEvent // that it has not committed
-	near       map[*rules.Rule][]nearEvent
-	history    []change
-	final      finalRows
-}
-
-// placedEvent is an event that does not count, and where it stands.
-type placedEvent struct {
-	row    codecs.Row
-	origin codecs.Origin
-}
-
-type nearEvent struct {
-	row    codecs.Row
-	origin codecs.Origin
-	detail string
-}
-
-// change is what one event did to the conversion's rows.
-type change struct {
-	rule   string
-	event  string
-	origin codecs.Origin
-	deltas []deltaRow
-}
-
-type deltaRow struct {
-	Model   string          `json:"model"`
-	Class   string          `json:"class"`
-	Touch   string          `json:"touch"`
-	TouchID json.RawMessage `json:"touch_id"`
-	Sign    int             `json:"sign"`
+	why.Case
+	bytes []byte
+	final finalRows
 }
 
 // maxNear is how many touches of other keys are kept for each rule: the latest.
@@ -219,8 +211,9 @@ func (q *inquiry) identify(k *rules.Key, key []byte, row codecs.Row) {
 		return
 	}
 	q.found = append(q.found, &foundKey{
-		key: k, bytes: bytes.Clone(key), values: codecs.KeyValues(key, len(k.Fields)), conversion: bytes.Clone(row),
-		origins: map[string]codecs.Origin{}, near: map[*rules.Rule][]nearEvent{}, final: finalRows{},
+		Case: why.Case{Key: k, Values: codecs.KeyValues(key, len(k.Fields)), Conversion: bytes.Clone(row),
+			Origins: map[string]codecs.Origin{}, Near: map[*rules.Rule][]why.Near{}},
+		bytes: bytes.Clone(key), final: finalRows{},
 	})
 }
 
@@ -231,7 +224,7 @@ func (q *inquiry) attributed(k *rules.Key, stream int) bool {
 
 func (q *inquiry) at(k *rules.Key, key []byte) *foundKey {
 	for _, f := range q.found {
-		if f.key == k && bytes.Equal(f.bytes, key) {
+		if f.Key == k && bytes.Equal(f.bytes, key) {
 			return f
 		}
 	}
@@ -278,11 +271,11 @@ func (q *inquiry) gather(ctx context.Context) error {
 		event = fmt.Sprintf("%s %s", q.plan.Streams[row.Stream()].Name, codecs.AppendText(nil, row.IDValue()))
 		switch what {
 		case processors.ObservedLate:
-			f.late = append(f.late, placedEvent{bytes.Clone(row), raw.Origin})
+			f.Late = append(f.Late, why.Placed{Row: bytes.Clone(row), Origin: raw.Origin})
 		case processors.ObservedAccepted:
 			row = bytes.Clone(row)
-			f.rows = append(f.rows, row)
-			f.origins[string(row)] = raw.Origin
+			f.Rows = append(f.Rows, row)
+			f.Origins[string(row)] = raw.Origin
 		}
 	}
 	var failed error
@@ -299,21 +292,21 @@ func (q *inquiry) gather(ctx context.Context) error {
 // near keeps a touch of another key where it comes near.
 func (q *inquiry) near(k *rules.Key, key []byte, row codecs.Row, raw *processors.Raw) {
 	for _, f := range q.found {
-		if f.key != k {
+		if f.Key != k {
 			continue
 		}
 		values := codecs.KeyValues(key, len(k.Fields))
 		for _, r := range k.Rules {
-			if r.Conversion != f.conversion.Stream() {
+			if r.Conversion != f.Conversion.Stream() {
 				continue
 			}
-			detail, near := rules.Near(r, f.conversion, row, f.values, values)
+			detail, near := rules.Near(r, f.Conversion, row, f.Values, values)
 			if !near {
 				continue
 			}
-			list := append(f.near[r], nearEvent{bytes.Clone(row), raw.Origin, detail})
-			slices.SortStableFunc(list, func(a, b nearEvent) int { return b.row.Compare(a.row) })
-			f.near[r] = list[:min(len(list), maxNear)]
+			list := append(f.Near[r], why.Near{Placed: why.Placed{Row: bytes.Clone(row), Origin: raw.Origin}, Detail: detail})
+			slices.SortStableFunc(list, func(a, b why.Near) int { return b.Row.Compare(a.Row) })
+			f.Near[r] = list[:min(len(list), maxNear)]
 		}
 	}
 }
@@ -324,27 +317,18 @@ func (q *inquiry) emitted(rec codecs.Record, event string, origin codecs.Origin)
 	if f == nil {
 		return
 	}
-	for _, r := range f.key.Rules {
+	for _, r := range f.Key.Rules {
 		var row struct {
-			deltaRow
+			why.Delta
 			Conversion json.RawMessage `json:"conversion_id"`
 		}
-		if rec.Topic != processors.DeltasTopic(r) || json.Unmarshal(rec.Value, &row) != nil || unquoted(row.Conversion) != q.id {
+		if rec.Topic != processors.DeltasTopic(r) || json.Unmarshal(rec.Value, &row) != nil || why.Text(row.Conversion) != q.id {
 			continue
 		}
-		if n := len(f.history); n == 0 || f.history[n-1].origin != origin || f.history[n-1].rule != r.Name {
-			f.history = append(f.history, change{rule: r.Name, event: event, origin: origin})
+		if n := len(f.History); n == 0 || f.History[n-1].Origin != origin || f.History[n-1].Rule != r.Name {
+			f.History = append(f.History, why.Changed{Rule: r.Name, Event: event, Origin: origin})
 		}
-		last := &f.history[len(f.history)-1]
-		last.deltas = append(last.deltas, row.deltaRow)
+		last := &f.History[len(f.History)-1]
+		last.Deltas = append(last.Deltas, row.Delta)
 	}
-}
-
-// unquoted is the text of an id in JSON.
-func unquoted(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text
-	}
-	return string(raw)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/seed-2058fbc3/lookback/internal/broker"
+	"github.com/seed-2058fbc3/lookback/internal/why"
 )
 
 // whyStory has a conversion with a click, one whose touches are of another key, one that was refused, one that was late.
@@ -73,7 +74,7 @@ func TestWhyAsJSON(t *testing.T) {
 	rules, events := file(t, "rules.yaml", shopRules), file(t, "story.jsonl", whyStory)
 	r := command(t, "", "why", rules, "s1", events, "--format", "json")
 	r.want(t, exitOK)
-	var a answer
+	var a why.Answer
 	if err := json.Unmarshal([]byte(r.stdout), &a); err != nil {
 		t.Fatalf("%q: %v", r.stdout, err)
 	}
@@ -106,10 +107,10 @@ func TestWhyFromTopics(t *testing.T) {
 	b := startBroker(t, broker.Config{})
 	createTopics(t, b.Addr(), sources...)
 	rules := file(t, "rules.yaml", shopRules)
-	why := func(id string, args ...string) result {
+	ask := func(id string, args ...string) result {
 		return command(t, "", append([]string{"why", rules, id, "--brokers", b.Addr()}, args...)...)
 	}
-	why("s1").want(t, exitFailed, "app shop has never run here")
+	ask("s1").want(t, exitFailed, "app shop has never run here")
 	app := startCommand(t, "run", rules, "--brokers", b.Addr())
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	tell := func(lines ...string) {
@@ -145,9 +146,9 @@ func TestWhyFromTopics(t *testing.T) {
 	tell(story[7])
 	grown("shop.late", 2)
 
-	r := why("s1", "--format", "json")
+	r := ask("s1", "--format", "json")
 	r.want(t, exitOK)
-	var a answer
+	var a why.Answer
 	if err := json.Unmarshal([]byte(r.stdout), &a); err != nil {
 		t.Fatalf("%q: %v", r.stdout, err)
 	}
@@ -165,20 +166,20 @@ func TestWhyFromTopics(t *testing.T) {
 	if net != 1 {
 		t.Errorf("the deltas add up to %d rows: %+v", net, a.History)
 	}
-	s2 := why("s2")
+	s2 := ask("s2")
 	for _, part := range []string{"touches of the key: none", "near, in other keys:", `user is "u1", that of the conversion is "u2"`, "+1 last none", "rows:"} {
 		if !strings.Contains(s2.stdout, part) {
 			t.Errorf("of s2 it does not say %q:\n%s", part, s2.stdout)
 		}
 	}
-	if s4 := why("s4"); !strings.Contains(s4.stdout, "rows: none") || !strings.Contains(s4.stdout, "the conversion itself") {
+	if s4 := ask("s4"); !strings.Contains(s4.stdout, "rows: none") || !strings.Contains(s4.stdout, "the conversion itself") {
 		t.Errorf("of s4 it says\n%s", s4.stdout)
 	}
-	why("s3").want(t, exitFailed, `no sale has the id "s3"`, "topics shop.sales", "shop.sales/", "a sale of this id was rejected: ")
+	ask("s3").want(t, exitFailed, `no sale has the id "s3"`, "topics shop.sales", "shop.sales/", "a sale of this id was rejected: ")
 
 	app.stop().want(t, exitOK)
 	tell(strings.Replace(story[3], "a3", "a9", 1))
-	if s1 := why("s1"); !strings.Contains(s1.stdout, "in flight, not counted here:\n  ad a9") {
+	if s1 := ask("s1"); !strings.Contains(s1.stdout, "in flight, not counted here:\n  ad a9") {
 		t.Errorf("of s1, when the app is behind, it says\n%s", s1.stdout)
 	}
 }

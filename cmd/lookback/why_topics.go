@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
+	"github.com/seed-2058fbc3/lookback/internal/why"
 	"github.com/seed-2058fbc3/lookback/processors"
 	"github.com/seed-2058fbc3/lookback/rules"
 )
@@ -55,9 +56,9 @@ func (q *inquiry) fromTopics(c *cobra.Command, f *whyFlags) error {
 	if len(q.found) == 0 {
 		return q.unknown()
 	}
-	from := q.found[0].conversion.Time()
+	from := q.found[0].Conversion.Time()
 	for _, found := range q.found {
-		from = min(from, found.conversion.Time())
+		from = min(from, found.Conversion.Time())
 	}
 	written := writtenRows{q: q, versions: map[string]uint64{}, sums: map[string]int{}}
 	gap, err := inspect("reading", processors.InspectOptions{From: time.UnixMicro(from), Event: q.collect, Row: written.take})
@@ -77,21 +78,21 @@ func (q *inquiry) collect(k *rules.Key, key []byte, row codecs.Row, raw *process
 		q.near(k, key, row, raw)
 		return
 	}
-	if _, known := f.origins[string(row)]; known {
+	if _, known := f.Origins[string(row)]; known {
 		return // sent twice
 	}
 	row = bytes.Clone(row)
-	other := placedEvent{row, raw.Origin}
+	other := why.Placed{Row: row, Origin: raw.Origin}
 	switch what {
 	case processors.ObservedLate:
-		f.late = append(f.late, other)
+		f.Late = append(f.Late, other)
 	case processors.ObservedRefused:
-		f.refused = append(f.refused, other)
+		f.Refused = append(f.Refused, other)
 	case processors.ObservedInFlight:
-		f.inFlight = append(f.inFlight, other)
+		f.InFlight = append(f.InFlight, other)
 	default:
-		f.rows = append(f.rows, row)
-		f.origins[string(row)] = raw.Origin
+		f.Rows = append(f.Rows, row)
+		f.Origins[string(row)] = raw.Origin
 	}
 }
 
@@ -107,7 +108,7 @@ func (w *writtenRows) take(r *rules.Rule, at codecs.Origin, key []byte, row *cod
 		return
 	}
 	for _, f := range w.q.found {
-		if !slices.Contains(f.key.Rules, r) {
+		if !slices.Contains(f.Key.Rules, r) {
 			continue
 		}
 		if row.Sign == 0 {
@@ -132,13 +133,13 @@ func (w *writtenRows) upsert(f *foundKey, r *rules.Rule, key []byte, row *codecs
 
 // delta notes a change, and where the rule writes deltas alone what they add up to.
 func (w *writtenRows) delta(f *foundKey, r *rules.Rule, at codecs.Origin, row *codecs.WrittenRow) {
-	var d deltaRow
+	var d why.Delta
 	if json.Unmarshal(row.Said, &d) != nil {
 		return
 	}
 	d.Sign = row.Sign
 	written := time.UnixMicro(at.Timestamp).UTC().Format(time.RFC3339Nano)
-	f.history = append(f.history, change{rule: r.Name, event: "written " + written, origin: at, deltas: []deltaRow{d}})
+	f.History = append(f.History, why.Changed{Rule: r.Name, Event: "written " + written, Origin: at, Deltas: []why.Delta{d}})
 	if r.Upserts {
 		return
 	}

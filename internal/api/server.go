@@ -1,5 +1,5 @@
-// Package api serves what an operator asks a running instance over HTTP: whether it lives, whether it is ready, its metrics
-// and, where that is wanted, its profiles. It only reads; nothing that is sent here changes anything.
+// Package api serves what an operator asks a running instance over HTTP: whether it lives, whether it is ready, its metrics, why a
+// conversion has its credit and, where that is wanted, its profiles. It only reads; nothing that is sent here changes anything.
 package api
 
 import (
@@ -29,6 +29,7 @@ type Config struct {
 	Pprof   bool   // also profiles, under /debug/pprof/
 	Plan    *rules.Plan
 	Stats   *processors.Stats
+	Lookups *processors.Lookups // nil: conversions are not explained
 	Version string
 	Logger  *slog.Logger
 }
@@ -122,9 +123,13 @@ func newHandler(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	s := site{
-		token: c.Token, title: fmt.Sprintf("Lookback %s, app %s", c.Version, c.Plan.App), log: c.Logger, metrics: metrics,
+		token: c.Token, version: c.Version, app: c.Plan.App, log: c.Logger, metrics: metrics,
 		ready:     func() readiness { return readinessOf(c.Stats.Snapshot()) },
 		readySays: "200 when every assigned partition is in service, 503 with the reasons before",
+	}
+	if c.Lookups != nil {
+		why := whyServer{c.Plan, c.Lookups, c.Logger}
+		s.more = append(s.more, endpoint{"/v1/why", "?conversion=ID: why it has its credit, by the state of this instance", map[string]http.HandlerFunc{"/v1/why": why.serve}})
 	}
 	if c.Pprof {
 		s.more = append(s.more, endpoint{"/debug/pprof/", "profiles, for go tool pprof", map[string]http.HandlerFunc{
@@ -132,13 +137,14 @@ func newHandler(c Config) (http.Handler, error) {
 			"/debug/pprof/symbol": pprof.Symbol, "/debug/pprof/trace": pprof.Trace,
 		}})
 	}
-	return s.handler(), nil
+	return s.handler()
 }
 
 // site is what every server of ours has, and what one has beside.
 type site struct {
 	token     string
-	title     string
+	version   string
+	app       string
 	log       *slog.Logger
 	metrics   *prometheus.Registry
 	ready     func() readiness
@@ -147,28 +153,38 @@ type site struct {
 }
 
 // handler serves the two probes to everybody, and the rest to who has the token.
-func (s *site) handler() http.Handler {
+func (s *site) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
-	guarded := func(pattern string, h http.Handler) { mux.Handle("GET "+pattern, authorized(s.token, h)) }
+	paths := []string{"/healthz", "/readyz"}
+	guarded := func(path, pattern string, h http.Handler) {
+		paths = append(paths, path)
+		mux.Handle("GET "+pattern, authorized(s.token, h))
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, s.ready()) })
-	guarded("/metrics", metricsHandler(s.metrics, s.log))
+	guarded("/metrics", "/metrics", metricsHandler(s.metrics, s.log))
 	endpoints := append([]endpoint{
 		{"/healthz", "200 while the process lives", nil},
 		{"/readyz", s.readySays, nil},
 		{"/metrics", "metrics, for Prometheus", nil},
 	}, s.more...)
+	endpoints = append(endpoints, endpoint{describedAt, "what is served, as OpenAPI", nil})
 	var index strings.Builder
-	fmt.Fprintf(&index, "%s\n\n", s.title)
+	fmt.Fprintf(&index, "Lookback %s, app %s\n\n", s.version, s.app)
 	for _, e := range endpoints {
-		fmt.Fprintf(&index, "%-14s %s\n", e.path, e.says)
+		fmt.Fprintf(&index, "%-17s %s\n", e.path, e.says)
 		for path, handler := range e.handlers {
-			guarded(path, handler)
+			guarded(path, path, handler)
 		}
 	}
-	guarded("/{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index.String()) }))
-	return mux
+	guarded("/", "/{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeText(w, index.String()) }))
+	document, err := describe(s.version, append(paths, describedAt))
+	guarded(describedAt, describedAt, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, document) }))
+	return mux, err
 }
+
+// describedAt is the path of the OpenAPI document.
+const describedAt = "/v1/openapi.json"
 
 func metricsHandler(metrics *prometheus.Registry, log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(metrics, promhttp.HandlerOpts{

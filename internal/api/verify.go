@@ -1,7 +1,6 @@
 package api
 
 import (
-	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -52,16 +51,24 @@ func StartVerify(c VerifyConfig) (*Server, error) {
 	if err := Check(c.Addr, c.Token); err != nil {
 		return nil, err
 	}
+	handler, err := newVerifyHandler(c)
+	if err != nil {
+		return nil, err
+	}
+	return listen(c.Addr, handler, c.Logger)
+}
+
+func newVerifyHandler(c VerifyConfig) (http.Handler, error) {
 	metrics, err := newRegistry(&verifyCollector{c})
 	if err != nil {
 		return nil, err
 	}
 	s := site{
-		token: c.Token, title: fmt.Sprintf("Lookback %s, app %s", c.Version, c.Plan.App), log: c.Logger, metrics: metrics,
+		token: c.Token, version: c.Version, app: c.Plan.App, log: c.Logger, metrics: metrics,
 		ready: c.Status.readiness, readySays: "200 when there is a report, 503 before",
 		more: []endpoint{{"/report", "the latest report", map[string]http.HandlerFunc{"/report": c.Status.writeReport}}},
 	}
-	return listen(c.Addr, s.handler(), c.Logger)
+	return s.handler()
 }
 
 func (s *VerifyStatus) readiness() readiness {
