@@ -13,6 +13,8 @@ MINUTES ?= 10
 SOAK ?=
 PLANS ?= 10000
 SEED ?= 0
+# Tests of one goroutine, which the race detector has nothing to say about.
+ALONE = TestEvery|TestExpiryLoses|TestRandomRules|TestFullHistories|TestExplanationsAgree|TestBudget
 # The race detector needs a C compiler.
 RACE = $(shell command -v "$$(go env CC)" >/dev/null && echo -race)
 
@@ -44,6 +46,7 @@ down: ## stop them and delete their volumes
 check: lint jars ## what CI runs: lint, every test with the race detector on every broker at hand, a short soak
 	@[ -n "$(RACE)" ] || echo "check: no C compiler, so no race detector"
 	go test $(RACE) -count=1 -timeout 18m ./...
+	go test -count=1 -timeout 10m -run '$(ALONE)' ./processors
 	LOOKBACK_SOAK=1 go test -count=1 -timeout 10m -run TestSoak -v ./soak
 
 test: jars ## every test

@@ -26,6 +26,7 @@ func (g *gather) Visit(row codecs.Row) bool {
 // A history that is full lets its oldest touches without credit go, each with a reject, and no row changes by that: what
 // was emitted stays what the history says.
 func TestFullHistoriesLoseNoCredit(t *testing.T) {
+	alone(t)
 	const limit = 6
 	for rule := range propertyRules {
 		t.Run(rule, func(t *testing.T) {

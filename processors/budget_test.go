@@ -101,6 +101,7 @@ const (
 
 // A budget from a sample of a realistic stream, of all of it or of its first eighth, is what a table comes to that takes the stream.
 func TestBudgetIsWhatTablesTake(t *testing.T) {
+	alone(t)
 	t.Parallel()
 	plan := shippedPlan(t)
 	plan.Settings.Partitions = 8

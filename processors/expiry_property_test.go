@@ -105,6 +105,7 @@ func driftingRecord(rng *rand.Rand, plan *rules.Plan, now, disorder int64) (stre
 // Whatever has expired, an accepted event changes rows as if nothing had: the net is the batch answer over the accepted
 // events, late ones aside, after each of them.
 func TestExpiryLosesNothingThatAnAcceptedEventNeeds(t *testing.T) {
+	alone(t)
 	rounds := uint64(6)
 	if testing.Short() {
 		rounds = 4

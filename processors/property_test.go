@@ -195,6 +195,7 @@ func propertyStores(t *testing.T) map[string]func() tables.Options {
 }
 
 func TestEveryPrefixEqualsBatch(t *testing.T) {
+	alone(t)
 	rounds := uint64(18)
 	if testing.Short() {
 		rounds = 5
@@ -262,6 +263,7 @@ func restoreTable(t testing.TB, table *tables.Table, log [][2][]byte) {
 }
 
 func TestEveryOrderOfArrivalHasTheSameNet(t *testing.T) {
+	alone(t)
 	for rule := range propertyRules {
 		t.Run(rule, func(t *testing.T) {
 			for seed := range uint64(2) {

@@ -30,6 +30,7 @@ const randomEventsPerPlan = 1000
 // memory and on disk, over restarts, and in three instances. What fails is cut down to a few events and written as rules and a test that `lookback
 // test` runs.
 func TestRandomRules(t *testing.T) {
+	alone(t)
 	plans, seed := *randomPlans, *randomSeed
 	if plans == 0 {
 		if plans = 120; testing.Short() {

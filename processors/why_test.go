@@ -13,6 +13,7 @@ import (
 // An explanation agrees with the definition: who has credit is said to, whoever else would be a candidate loses to one, and every other
 // touch is kept from it by something.
 func TestExplanationsAgreeWithTheDefinition(t *testing.T) {
+	alone(t)
 	kept := []rules.Verdict{rules.AfterConversion, rules.NoParent, rules.JoinDiffers, rules.ParentGap, rules.TooSoon, rules.OutsideWindow,
 		rules.ParentWindow, rules.JoinFalse, rules.Filtered, rules.Expired, rules.Invalidated}
 	silent := []rules.Verdict{rules.Deduplicated, rules.OverBudget, rules.Replaced, rules.NotFirst}
