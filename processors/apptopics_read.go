@@ -149,8 +149,10 @@ func (a *appTopics) source(rank int, partition int32, positions [][]int64) func(
 				of |= eventInFlight
 			}
 			e.key, e.bytes, e.flags, e.row, e.raw = i, key, of, row, &raw
-			if from, late := a.acceptedFrom[acceptedEvent{i, stream.Topic, partition, r.Offset}]; late && stream.Late == rules.LateKept {
-				e.row = stream.AppendAccepted(nil, row, from)
+			if stream.Late == rules.LateKept {
+				if from, late := a.acceptedFrom[acceptedEvent{i, stream.Topic, partition, r.Offset}]; late {
+					e.row = stream.AppendAccepted(nil, row, from)
+				}
 			}
 			if err := a.event(&e); err != nil {
 				return err

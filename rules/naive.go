@@ -210,11 +210,6 @@ func (r *Rule) anyGap(touch int) bool {
 
 // fits tells whether a tuple is a candidate of the class, and from when its lag is measured.
 func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
-	for _, row := range []codecs.Row{t.Touch, t.Parent} {
-		if row != nil && t.Conversion.Time() < r.streams[row.Stream()].AcceptedFrom(row) {
-			return 0, false
-		}
-	}
 	i := slices.Index(c.Touch, t.Touch.Stream())
 	if i < 0 {
 		return 0, false
@@ -254,6 +249,11 @@ func fits(s *Scope, r *Rule, c *Class, t *Tuple) (anchor int64, ok bool) {
 			if err != nil || lag > own || lag == own && c.Before {
 				return 0, false
 			}
+		}
+	}
+	for _, row := range []codecs.Row{t.Touch, t.Parent} {
+		if row != nil && t.Conversion.Time() < r.streams[row.Stream()].AcceptedFrom(row) {
+			return 0, false
 		}
 	}
 	conditions := []*Expr{r.Joins[t.Touch.Stream()], c.Where}
