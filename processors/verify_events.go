@@ -290,7 +290,7 @@ func (c *recounter) lookUp(key *rules.Key, rule *rules.Rule, rows []codecs.Row, 
 	}
 	for _, row := range rows {
 		if old := h.Get(row.Stream(), row.ID()); old != nil {
-			if bytes.Equal(old, row) || !c.v.plan.Streams[row.Stream()].Precedes(row, old) {
+			if bytes.Equal(old, row) || !c.v.plan.Streams[row.Stream()].Counts(row, old) {
 				continue
 			}
 			h.Remove(row.Stream(), row.ID())

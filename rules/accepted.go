@@ -24,6 +24,12 @@ func (s *Stream) AppendAccepted(dst []byte, row codecs.Row, from int64) codecs.R
 	return codecs.AppendValue(dst, codecs.TimeValue(from))
 }
 
+// Counts tells which of two rows of the stream with the same id, given without the order in which they came, is the event: as Precedes says and,
+// of the same content, the one that was accepted late. What comes again later is no news.
+func (s *Stream) Counts(a, b codecs.Row) bool {
+	return s.Precedes(a, b) || s.From != NoSlot && !s.Precedes(b, a) && s.AcceptedFrom(a) > s.AcceptedFrom(b)
+}
+
 // accepts tells whether an event counts for conversions of a time.
 func (e *Evaluator) accepts(row codecs.Row, at int64) bool {
 	return row == nil || at >= e.plan.Streams[row.Stream()].AcceptedFrom(row)

@@ -55,3 +55,24 @@ func TestStampsAreNoContent(t *testing.T) {
 		t.Error("a row without stamps is not its own content")
 	}
 }
+
+// Of an event that was accepted late and of the same one sent again, given in whatever order, the one that was accepted counts: who has only the
+// set cannot tell which came first.
+func TestWhatWasAcceptedLateCounts(t *testing.T) {
+	p := mustCompile(t, edit(t, adStreams+mediaMathRule, "    id: impression_id\n", "    id: impression_id\n    late: accept_while_kept\n"))
+	s := p.Streams[0]
+	row := stampedRow(s, "a", "")
+	again := codecs.Row(codecs.AppendValue(bytes.Clone(row[:codecs.RowLen(row, s.From)]), codecs.Value{})) // as it comes
+	accepted := s.AppendAccepted(nil, again, 9)
+	if s.AcceptedFrom(accepted) != 9 || s.AcceptedFrom(again) == 9 || s.Precedes(accepted, again) || s.Precedes(again, accepted) {
+		t.Fatal("the two do not have the same content: the test would show nothing")
+	}
+	if !s.Counts(accepted, again) || s.Counts(again, accepted) || s.Counts(again, again) {
+		t.Errorf("%v, %v, %v", s.Counts(accepted, again), s.Counts(again, accepted), s.Counts(again, again))
+	}
+	for _, rows := range [][]codecs.Row{{again, accepted}, {accepted, again}} {
+		if set, _ := canonical(p, rows); len(set) != 1 || !bytes.Equal(set[0], accepted) {
+			t.Errorf("the set is %v", set)
+		}
+	}
+}

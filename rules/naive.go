@@ -159,10 +159,7 @@ func canonical(p *Plan, rows []codecs.Row) (set []codecs.Row, streams [][]codecs
 	kept := map[identity]codecs.Row{}
 	for _, row := range rows {
 		id := identity{row.Stream(), string(row.ID())}
-		s := p.Streams[row.Stream()]
-		have, ok := kept[id]
-		// What was accepted late is there from then on, also where it was sent again.
-		if !ok || s.Precedes(row, have) || !s.Precedes(have, row) && s.AcceptedFrom(row) > s.AcceptedFrom(have) {
+		if have, ok := kept[id]; !ok || p.Streams[row.Stream()].Counts(row, have) {
 			kept[id] = row
 		}
 	}
