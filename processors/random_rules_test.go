@@ -73,7 +73,7 @@ func TestRandomRules(t *testing.T) {
 // tryPlan tries random events, and cuts down what fails.
 func tryPlan(t *testing.T, rng *rand.Rand, p *randomPlan) string {
 	options := func() tables.Options { return tables.Options{} }
-	instances, restarts := 1, (*rand.Rand)(nil)
+	instances, restarts := 1, false
 	switch rng.IntN(6) {
 	case 0:
 		options = func() tables.Options { return tables.Options{LargeRows: 2} }
@@ -81,13 +81,13 @@ func tryPlan(t *testing.T, rng *rand.Rand, p *randomPlan) string {
 		options = func() tables.Options {
 			return tables.Options{Dir: t.TempDir(), CacheBytes: 1, LargeRows: 5, ShortRows: 2}
 		}
-		restarts = rng
+		restarts = true
 	case 2:
 		instances = 3
 	case 3:
-		restarts = rng
+		restarts = true
 	case 4:
-		instances, restarts = 3, rng
+		instances, restarts = 3, true
 	}
 	events := randomEvents(rng, len(p.plan.Streams), randomEventsPerPlan)
 	r, err := newTrial(p.plan, instances, options)
@@ -95,7 +95,11 @@ func tryPlan(t *testing.T, rng *rand.Rand, p *randomPlan) string {
 		t.Fatal(err)
 	}
 	defer r.close(t)
-	why, at, err := r.run(events, 50, restarts)
+	why, at, err := r.run(events, 50, func() {
+		if restarts && rng.IntN(80) == 0 {
+			r.restart(t, rng.IntN(instances))
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +108,7 @@ func tryPlan(t *testing.T, rng *rand.Rand, p *randomPlan) string {
 	}
 	small, left := shrink(p, r.used)
 	if len(left) == 0 {
-		return fmt.Sprintf("%s\nafter %d events, with %d tables and restarts %t, and not with one in memory:\n%s", why, at+1, instances, restarts != nil, p.source())
+		return fmt.Sprintf("%s\nafter %d events, with %d tables and restarts %t, and not with one in memory:\n%s", why, at+1, instances, restarts, p.source())
 	}
 	dir := *randomOut
 	if dir == "" {

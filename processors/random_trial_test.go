@@ -2,7 +2,6 @@ package processors
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -160,25 +159,15 @@ func (r *trial) record(a *trialEvent) error {
 }
 
 // restart commits, throws the memory away and restores from the changelog.
-func (r *trial) restart(i int) error {
-	t := r.parts[i].table
-	t.Changes(func(k, v []byte) { r.logs[i] = append(r.logs[i], [2][]byte{bytes.Clone(k), bytes.Clone(v)}) })
-	if err := t.Commit(int64(len(r.logs[i]))); err != nil {
-		return err
+func (r *trial) restart(t testing.TB, i int) {
+	t.Helper()
+	table := r.parts[i].table
+	commitTable(t, table, &r.logs[i])
+	if err := table.Discard(); err != nil {
+		t.Fatal(err)
 	}
-	if err := t.Discard(); err != nil {
-		return err
-	}
-	for at := t.Position(); at < int64(len(r.logs[i])); at++ {
-		if err := t.Load(r.logs[i][at][0], r.logs[i][at][1], at); err != nil {
-			return err
-		}
-	}
-	if err := t.Loaded(context.Background(), int64(len(r.logs[i]))); err != nil {
-		return err
-	}
-	r.open(i, t)
-	return nil
+	restoreTable(t, table, r.logs[i])
+	r.open(i, table)
 }
 
 // check holds the net of the keys that have changed against the definition.
@@ -215,8 +204,8 @@ func (r *trial) check() string {
 	return ""
 }
 
-// run lets all events arrive, with restarts where rng says so, and returns what differs, and at which event.
-func (r *trial) run(events []trialEvent, every int, rng *rand.Rand) (failure string, at int, err error) {
+// run lets all events arrive, calls between after each, if it is set, and returns what differs, and at which event.
+func (r *trial) run(events []trialEvent, every int, between func()) (failure string, at int, err error) {
 	for i := range events {
 		if err := r.record(&events[i]); err != nil {
 			return "", i, err
@@ -226,10 +215,8 @@ func (r *trial) run(events []trialEvent, every int, rng *rand.Rand) (failure str
 				return why, i, nil
 			}
 		}
-		if rng != nil && rng.IntN(80) == 0 {
-			if err := r.restart(rng.IntN(len(r.parts))); err != nil {
-				return "", i, err
-			}
+		if between != nil {
+			between()
 		}
 	}
 	return "", 0, nil

@@ -88,16 +88,6 @@ func NewStats(plan *rules.Plan) *Stats {
 	return s
 }
 
-// Dropped returns how many late events were dropped.
-func (s *Stats) Dropped() (n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, stream := range s.counts.streams {
-		n += stream.late[slices.Index(LateActions, lateDropped)]
-	}
-	return n
-}
-
 func newCounts(streams int) counts {
 	return counts{
 		streams:     make([]streamCounts, streams),

@@ -143,3 +143,18 @@ func edited(t *testing.T, text, old, new string) string {
 	}
 	return strings.Replace(text, old, new, 1)
 }
+
+// wantGolden holds what a command says against a file, which -update rewrites.
+func wantGolden(t *testing.T, golden, got string) {
+	t.Helper()
+	if *update {
+		writeFile(t, golden, got)
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -52,17 +52,7 @@ func TestInferChoosesTypes(t *testing.T) {
 	t.Parallel()
 	r := command(t, "", "infer", "testdata/infer/orders.jsonl", "--topic", "shop.orders")
 	r.want(t, exitOK)
-	golden := "testdata/infer/orders.yaml"
-	if *update {
-		writeFile(t, golden, r.stdout)
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.stdout != string(want) {
-		t.Errorf("it drafts\n%s\nwant\n%s", r.stdout, want)
-	}
+	wantGolden(t, "testdata/infer/orders.yaml", r.stdout)
 	r = command(t, "", "infer", "testdata/infer/orders.jsonl", "--name", "sale", "--topic", "shop.sales")
 	r.want(t, exitOK)
 	_, sale, _ := strings.Cut(r.stdout, "streams:\n")

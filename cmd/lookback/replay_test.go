@@ -23,16 +23,7 @@ func TestReplayOfTheTour(t *testing.T) {
 			r := command(t, "", args...)
 			r.want(t, exitOK, "events      15 in ", "accepted    9\n", "duplicates  1\n", "late        1\n", "rejected    4\n")
 			golden := "testdata/tour/" + emit + ".golden.jsonl"
-			if *update {
-				writeFile(t, golden, r.stdout)
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.stdout != string(want) {
-				t.Errorf("got\n%s\nwant\n%s", r.stdout, want)
-			}
+			wantGolden(t, golden, r.stdout)
 			wantContract(t, r, emit == "final")
 		})
 	}

@@ -77,18 +77,7 @@ func TestRuleTestsSayWhatIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := command(t, "", "test", "testdata/ruletests/"+name+"_test.yaml")
 			r.want(t, code)
-			golden := "testdata/ruletests/" + name + ".txt"
-			got := r.stdout + r.stderr
-			if *update {
-				writeFile(t, golden, got)
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("it says\n%s\nwant\n%s", got, want)
-			}
+			wantGolden(t, "testdata/ruletests/"+name+".txt", r.stdout+r.stderr)
 		})
 	}
 }

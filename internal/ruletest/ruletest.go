@@ -91,6 +91,7 @@ type observation struct {
 	written   []codecs.Record // to the topics of rules
 	accepted  []bool          // by place in the order: what may count for a recount
 	from      map[int]int64   // by place: from which time on conversions have it, of what was accepted late
+	uneven    bool            // an event was late, perhaps not for every key
 	bounded   bool            // touches have left a full history, so a recount may differ
 	duplicate bool
 }
@@ -107,12 +108,15 @@ func (r *Runner) observe(t *rules.Test, order []int) (*observation, error) {
 	var failed error
 	var changes []row
 	late, acceptedLate, from := false, false, int64(0)
+	observed := func(_ *rules.Key, _ []byte, _ codecs.Row, _ *processors.Raw, what processors.Observation) {
+		late = late || what == processors.ObservedLate
+	}
 	emit := func(rec codecs.Record) {
 		switch rec.Topic {
 		case processors.RejectedTopic(r.plan.App), processors.LateTopic(r.plan.App):
 			refused := r.recordRow(rec)
 			if rec.Topic == processors.LateTopic(r.plan.App) {
-				o.late, late = append(o.late, refused), true
+				o.late = append(o.late, refused)
 				from, acceptedLate = processors.AcceptedFrom(rec.Headers)
 			} else {
 				o.rejected = append(o.rejected, refused)
@@ -139,7 +143,7 @@ func (r *Runner) observe(t *rules.Test, order []int) (*observation, error) {
 		}
 	}
 	stats := processors.NewStats(r.plan)
-	options := processors.ReplayOptions{HoldWatermark: t.Order.Permuted()}
+	options := processors.ReplayOptions{HoldWatermark: t.Order.Permuted(), Observed: observed}
 	options.Tables.Untracked = true
 	replay, err := processors.NewReplay(r.plan, r.dims, emit, stats, options)
 	if err != nil {
@@ -148,12 +152,12 @@ func (r *Runner) observe(t *rules.Test, order []int) (*observation, error) {
 	for place, i := range order {
 		a := &t.Given[i]
 		changes, late, acceptedLate = nil, false, false
-		dropped := stats.Dropped()
 		if a.Stream < 0 {
 			err = replay.Advance(a.Arrives)
 		} else {
 			err = replay.Record(a.Stream, r.raw(a))
-			o.accepted[place] = !late && stats.Dropped() == dropped
+			o.accepted[place] = !late && !acceptedLate
+			o.uneven = o.uneven || late && len(r.plan.Keys) > 1
 			if acceptedLate {
 				o.from[place] = from
 			}
@@ -202,7 +206,7 @@ func (r *Runner) judge(t *rules.Test, o *observation, order []int) ([]Failure, e
 	note(r.compareRows(t, "rejected", t.Expect.Rejected, o.rejected))
 	note(r.compareRows(t, "late", t.Expect.Late, o.late))
 	// Where a touch left a full history, or an event was late for one key and not for another, the accepted events are no one set.
-	if o.bounded || len(o.late) > 0 && len(r.plan.Keys) > 1 {
+	if o.bounded || o.uneven || len(o.late) > 0 && len(r.plan.Keys) > 1 {
 		return failures, nil
 	}
 	net, batch := processors.NewNet(r.plan), processors.NewRecount(r.plan, r.dims)
