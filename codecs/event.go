@@ -10,6 +10,17 @@ type Event struct {
 	Origin Origin
 }
 
+// Value returns what a slot of the event holds; SlotID and SlotTime are slots too.
+func (e *Event) Value(slot int) Value {
+	switch slot {
+	case SlotID:
+		return e.ID
+	case SlotTime:
+		return TimeValue(e.Time)
+	}
+	return e.Fields[slot]
+}
+
 // Origin says where a record came from. The zero Origin is a record of a file without `_ts`.
 type Origin struct {
 	Topic     string

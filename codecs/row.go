@@ -66,6 +66,9 @@ func (r Row) Time() int64 { return int64(binary.BigEndian.Uint64(r[1:]) ^ 1<<63)
 // ID returns the encoded id.
 func (r Row) ID() []byte { return r[rowHeader : rowHeader+valueLen(r[rowHeader:])] }
 
+// Identity tells the row's event from others of its key: the stream and the encoded id.
+func (r Row) Identity() string { return string(r[:1]) + string(r.ID()) }
+
 // IDValue returns the id. Its string is a copy.
 func (r Row) IDValue() Value { return decodeValue(r[rowHeader:]) }
 

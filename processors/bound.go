@@ -48,23 +48,19 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 	}
 	o.excess += limit / 16
 	hold := func(holder *rules.Candidate) {
-		o.holders[identity(holder.Touch)] = true
+		o.holders[holder.Touch.Identity()] = true
 		if holder.Parent != nil {
-			o.holders[identity(holder.Parent)] = true
+			o.holders[holder.Parent.Identity()] = true
 		}
 	}
 	for _, r := range p.key.Rules {
 		if r.Counting != nil {
 			p.eval.CountHolders(r, h, marksOf{p, h}, hold)
+			continue
 		}
-	}
-	p.holdParents(h, hold)
-	h.Ascend(conversionsOf{&o})
-	for _, conv := range o.conversions {
-		for _, r := range p.key.Rules {
-			if r.Conversion != conv.Stream() || r.Counting != nil {
-				continue
-			}
+		conversions := rowsOf{stream: r.Conversion}
+		h.Ascend(&conversions)
+		for _, conv := range conversions.rows {
 			// What an expression fails on here was reported when the row was emitted.
 			found, _ := p.eval.Candidates(r, conv, h)
 			for _, holder := range p.eval.Holders(r, found) {
@@ -72,6 +68,7 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 			}
 		}
 	}
+	p.holdParents(h, hold)
 	h.Ascend(&o)
 	for _, leaving := range o.leaving {
 		h.Remove(leaving.Stream(), leaving.ID())
@@ -90,32 +87,19 @@ func (p *partition) bound(h *tables.History, row codecs.Row, raw *Raw) error {
 
 // overflow looks for the touches that leave a full history, oldest first.
 type overflow struct {
-	p           *partition
-	bounded     []bool // by stream
-	excess      int
-	conversions []codecs.Row
-	holders     map[string]bool
-	leaving     []codecs.Row
+	p       *partition
+	bounded []bool // by stream
+	excess  int
+	holders map[string]bool
+	leaving []codecs.Row
 }
-
-func identity(r codecs.Row) string { return string(r[:1]) + string(r.ID()) }
 
 // Visit takes a row that may leave.
 func (o *overflow) Visit(row codecs.Row) bool {
-	if o.bounded[row.Stream()] && !o.holders[identity(row)] {
+	if o.bounded[row.Stream()] && !o.holders[row.Identity()] {
 		o.leaving = append(o.leaving, bytes.Clone(row))
 	}
 	return len(o.leaving) < o.excess
-}
-
-// conversionsOf collects the conversions of the history.
-type conversionsOf struct{ o *overflow }
-
-func (c conversionsOf) Visit(row codecs.Row) bool {
-	if row.Stream() < len(c.o.bounded)-1 && !c.o.bounded[row.Stream()] {
-		c.o.conversions = append(c.o.conversions, bytes.Clone(row))
-	}
-	return true
 }
 
 // holdParents holds the parents of touches that would count without: once they had left, such a touch would seem to have none.

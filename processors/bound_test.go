@@ -107,7 +107,7 @@ func (e *engine) wantConsistent(seed uint64, step int, key string, limit int) {
 	hold := func(c *rules.Candidate) {
 		for _, r := range []codecs.Row{c.Touch, c.Parent} {
 			if r != nil {
-				holders[identity(r)] = true
+				holders[r.Identity()] = true
 			}
 		}
 	}
@@ -159,7 +159,7 @@ func (e *engine) wantConsistent(seed uint64, step int, key string, limit int) {
 	touches := 0
 	for _, row := range all.rows {
 		takes := slices.ContainsFunc(rule.Takings, func(t *rules.Taking) bool { return t.Stream == row.Stream() })
-		if row.Stream() < len(e.plan.Streams) && row.Stream() != rule.Conversion && !takes && !holders[identity(row)] {
+		if row.Stream() < len(e.plan.Streams) && row.Stream() != rule.Conversion && !takes && !holders[row.Identity()] {
 			touches++
 		}
 	}

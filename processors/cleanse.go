@@ -82,11 +82,7 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 		if s.Stamp == nil {
 			continue
 		}
-		key := ev.ID
-		if s.Stamp.Key >= 0 {
-			key = ev.Fields[s.Stamp.Key]
-		}
-		ev.Fields[i] = c.dims[s.Stamp.Table].Get(key, s.Stamp.Column, r.Origin.Timestamp)
+		ev.Fields[i] = c.dims[s.Stamp.Table].Get(ev.Value(s.Stamp.Key), s.Stamp.Column, r.Origin.Timestamp)
 		stamped += len(ev.Fields[i].Str)
 	}
 	// Room for the event and its row, which without columns of tables is no larger, is what MaxInputBytes leaves.
@@ -94,7 +90,7 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 		return codecs.Rejectf(codecs.ReasonTooLarge, "%d bytes, of which %d from tables, more than the limit of %d", size, stamped, 2*MaxInputBytes)
 	}
 	for _, t := range c.back {
-		link, value := eventValue(ev, t.Link), eventValue(ev, t.Value)
+		link, value := ev.Value(t.Link), ev.Value(t.Value)
 		if !link.IsNull() && !value.IsNull() && value.Num <= 0 {
 			return codecs.Rejectf(reasonBadRefund, "it takes back %s of %q; it must be more than 0", codecs.AppendText(nil, value), codecs.AppendText(nil, link))
 		}
@@ -111,22 +107,11 @@ func (c *cleanser) clean(r *Raw, ev *codecs.Event) *codecs.Reject {
 	return nil
 }
 
-// eventValue returns what a slot of an event holds.
-func eventValue(ev *codecs.Event, slot int) codecs.Value {
-	switch slot {
-	case codecs.SlotID:
-		return ev.ID
-	case codecs.SlotTime:
-		return codecs.TimeValue(ev.Time)
-	}
-	return ev.Fields[slot]
-}
-
 // keyOf appends the event's key among the rules with that key.
 func keyOf(dst []byte, k *rules.Key, ev *codecs.Event) ([]byte, *codecs.Reject) {
 	at := len(dst)
 	for i, slot := range k.Slots[ev.Stream] {
-		v := eventValue(ev, slot)
+		v := ev.Value(slot)
 		if v.IsNull() {
 			return dst, codecs.Rejectf(reasonMissingKey, "key field %q is absent", k.Fields[i])
 		}

@@ -2,7 +2,7 @@ package processors
 
 import (
 	"bytes"
-	"math"
+	"slices"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
 	"github.com/seed-2058fbc3/lookback/rules"
@@ -94,7 +94,7 @@ func (p *partition) countAfter(c *recounted, h *tables.History, version uint64, 
 	for _, id := range after.order {
 		p.change(c.rule, c.before.rows[id], after.rows[id], id == own, version, cause, raw)
 	}
-	if c.rule.Counting.Retire {
+	if c.rule.Retires() {
 		p.retire(c, after, h)
 	}
 	return err
@@ -128,8 +128,9 @@ func (p *partition) count(c *recounted, since codecs.Row, h *tables.History) (*r
 }
 
 // countedRows returns the rows of a conversion that has been counted.
-func (p *partition) countedRows(r *rules.Rule, c *rules.Counted, h *tables.History) (rows []*codecs.Credit, failed error) {
+func (p *partition) countedRows(r *rules.Rule, c *rules.Counted, h *tables.History) ([]*codecs.Credit, error) {
 	var found []rules.Candidate
+	var failed error
 	switch {
 	case c.Winner.Class == nil || c.Silent != "":
 	case len(r.Models) == 1 && r.Models[0].Kind == rules.Last:
@@ -137,17 +138,7 @@ func (p *partition) countedRows(r *rules.Rule, c *rules.Counted, h *tables.Histo
 	default:
 		found, failed = p.eval.Candidates(r, c.Conversion, h)
 	}
-	for _, m := range r.Models {
-		parts, err := p.eval.Parts(m, found)
-		if failed == nil {
-			failed = err
-		}
-		rows, err = appendRows(rows, p.plan, p.eval, r, m, c.Conversion, parts, c.Terms)
-		if failed == nil {
-			failed = err
-		}
-	}
-	return rows, failed
+	return p.divide(r, c.Conversion, found, c.Terms, failed)
 }
 
 // markStream is the stream under which a history remembers the touches that are out, behind the plan's. Such a row has the time of the touch,
@@ -155,18 +146,11 @@ func (p *partition) countedRows(r *rules.Rule, c *rules.Counted, h *tables.Histo
 func markStream(plan *rules.Plan) int { return len(plan.Streams) }
 
 // retires tells whether a rule of the key takes touches out.
-func retires(key *rules.Key) bool {
-	for _, r := range key.Rules {
-		if r.Counting != nil && r.Counting.Retire {
-			return true
-		}
-	}
-	return false
-}
+func retires(key *rules.Key) bool { return slices.ContainsFunc(key.Rules, (*rules.Rule).Retires) }
 
 // markID is the id of the row that remembers a touch for a rule.
 func markID(r *rules.Rule, touch codecs.Row) string {
-	return r.Name + "\x00" + string(touch[:1]) + string(touch.ID())
+	return r.Name + "\x00" + touch.Identity()
 }
 
 // marksOf reads what a history remembers of the touches that are out.
@@ -213,7 +197,7 @@ func (p *partition) retire(c *recounted, after *recount, h *tables.History) {
 // forget drops what the history remembers of a touch.
 func (p *partition) forget(h *tables.History, touch codecs.Row) {
 	for _, r := range p.key.Rules {
-		if r.Counting != nil && r.Counting.Retire {
+		if r.Retires() {
 			h.Remove(markStream(p.plan), codecs.AppendValue(nil, codecs.StringValue(markID(r, touch))))
 		}
 	}
@@ -226,10 +210,4 @@ func markShape(plan *rules.Plan, key *rules.Key) tables.StreamShape {
 		shape.Keep = max(shape.Keep, key.Retention[rank]+key.Lateness)
 	}
 	return shape
-}
-
-// everyConversion is a count of all that a history holds.
-func everyConversion(r *rules.Rule) recounted {
-	return recounted{rule: r, since: codecs.AppendRow(nil, &codecs.Event{Stream: r.Conversion, Time: math.MinInt64, ID: codecs.StringValue("")}, 0),
-		from: math.MinInt64, shown: math.MinInt64}
 }

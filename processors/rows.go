@@ -14,6 +14,11 @@ func (p *partition) rows(r *rules.Rule, conv codecs.Row, h rules.History) ([]*co
 	}
 	found, failed := p.eval.Candidates(r, conv, h)
 	_, terms := p.eval.Refunds(r, conv, h)
+	return p.divide(r, conv, found, terms, failed)
+}
+
+// divide returns the rows of a conversion whose candidates are given. The error is the first one, failed before any of its own.
+func (p *partition) divide(r *rules.Rule, conv codecs.Row, found []rules.Candidate, terms rules.Terms, failed error) ([]*codecs.Credit, error) {
 	var rows []*codecs.Credit
 	for _, m := range r.Models {
 		parts, err := p.eval.Parts(m, found)

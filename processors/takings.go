@@ -60,7 +60,7 @@ func (p *partition) notices(h *tables.History, row codecs.Row, raw *Raw, excess 
 		}
 	}
 	p.eachExcess(h, row, func(r *rules.Rule, conv, refund codecs.Row) {
-		if excess[identity(refund)] {
+		if excess[refund.Identity()] {
 			return
 		}
 		from := raw
@@ -78,7 +78,7 @@ func (p *partition) excessBefore(h *tables.History, row codecs.Row) (excess map[
 		if excess == nil {
 			excess = map[string]bool{}
 		}
-		excess[identity(refund)] = true
+		excess[refund.Identity()] = true
 	})
 	return excess
 }

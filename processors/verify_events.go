@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"github.com/seed-2058fbc3/lookback/codecs"
@@ -297,13 +298,11 @@ func (c *recounter) lookUp(key *rules.Key, rule *rules.Rule, rows []codecs.Row, 
 		}
 		h.Insert(row)
 	}
-	var conversions rowsOf
-	conversions.stream = rule.Conversion
+	conversions := rowsOf{stream: rule.Conversion}
 	h.Ascend(&conversions)
 	p := newPartition(c.v.plan, key, t, nil, nil)
-	if rule.Counting != nil {
-		all := everyConversion(rule)
-		counted, _ := p.eval.Count(rule, h, all.from, all.since, marksOf{p, h})
+	if rule.Counting != nil && len(conversions.rows) > 0 {
+		counted, _ := p.eval.Count(rule, h, math.MinInt64, conversions.rows[0], marksOf{p, h})
 		for i := range counted {
 			credits, _ := p.countedRows(rule, &counted[i], h)
 			if err := yield(counted[i].Conversion, credits); err != nil {

@@ -98,11 +98,11 @@ func (e *Evaluator) all(r *Rule, conv codecs.Row, h History) {
 			g.at = Candidate{Class: c, Tuple: Tuple{Conversion: conv}}
 			e.descend(c, v, conv, h, g)
 		}
-		if len(e.found) > 0 && !r.Across && !r.retires() {
+		if len(e.found) > 0 && !r.Across && !r.Retires() {
 			break
 		}
 	}
-	if r.retires() {
+	if r.Retires() {
 		e.offer(r)
 	}
 	// A touch comes first with its first class and its best parent. Of a class and a touch the later parents stand first.
@@ -145,7 +145,7 @@ func (e *Evaluator) perParent(r *Rule) {
 		if c.Parent == nil {
 			return false
 		}
-		id := touchID(c.Parent)
+		id := c.Parent.Identity()
 		if seen[id] {
 			return true
 		}

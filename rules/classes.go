@@ -54,7 +54,7 @@ func (r *ruleInfo) declareClasses(v value) {
 func (r *ruleInfo) declareTouches(info *classInfo, v value) {
 	var named []*streamInfo
 	for _, item := range v.list() {
-		s := r.stream(item)
+		s := r.c.stream(item)
 		switch {
 		case s == nil:
 			info.ok = false
@@ -151,41 +151,25 @@ func (r *ruleInfo) ownWithin(info *classInfo) *Expr {
 		info.own.errorf("mediamath compares the windows of its classes, which must be durations")
 		return nil
 	}
-	text, ok := info.own.text()
-	if !ok {
-		return nil
-	}
-	x := r.c.expression(text, r.pairNames(forValue, info.touches), nil)
-	if x == nil {
-		return nil
-	}
-	if x.kind != codecs.String {
+	x, text := r.pairExpression(info.own, info.touches)
+	if x != nil && x.kind != codecs.String {
 		text.errorf("within is a duration, or an expression whose text is one, such as 14d in a table's column; this is %s", x.kind)
 	}
-	r.c.note(x, useKept)
 	info.class.Before = r.exclusive
 	return x
 }
 
 // expires reads until when a touch counts by its own terms.
 func (r *ruleInfo) expires(info *classInfo, v value) {
-	text, ok := v.text()
-	if !ok {
-		return
-	}
-	x := r.c.expression(text, r.pairNames(forValue, info.touches), nil)
-	if x == nil {
-		return
-	}
-	if x.kind != codecs.Time {
+	x, text := r.pairExpression(v, info.touches)
+	if x != nil && x.kind != codecs.Time {
 		text.errorf("a touch expires at a time, and this is %s: add a duration to one, as in click.ts + duration(\"168h\")", x.kind)
 	}
-	r.c.note(x, useKept)
 	info.class.Expires, info.class.Before = x, r.exclusive
 }
 
 func (r *ruleInfo) anchor(info *classInfo, v value) {
-	s := r.stream(v)
+	s := r.c.stream(v)
 	if s == nil || !r.sure {
 		return
 	}
@@ -285,7 +269,7 @@ func (r *ruleInfo) mediaMath(v value, got map[string]value) {
 	}
 	for _, info := range []*classInfo{click, view} {
 		if a, ok := info.got["anchor"]; ok {
-			if s := r.stream(a); s != nil && s != parent {
+			if s := r.c.stream(a); s != nil && s != parent {
 				a.errorf("mediamath measures every lag from %s", parent.stream.Name)
 			}
 		}

@@ -50,8 +50,8 @@ func (c *Cap) period(at int64) int64 {
 // PerTouch tells whether what counts on a touch depends on its other conversions.
 func (c *Counting) PerTouch() bool { return c.Once || c.Budget != nil || c.Dedup != nil }
 
-// retires tells whether touches that lose are out.
-func (r *Rule) retires() bool { return r.Counting != nil && r.Counting.Retire }
+// Retires tells whether touches that lose are out.
+func (r *Rule) Retires() bool { return r.Counting != nil && r.Counting.Retire }
 
 // span is how long before or after a touch its conversions are, together.
 func (r *Rule) span() (span int64) {
@@ -160,23 +160,26 @@ func (r *ruleInfo) count(c *Counting, v value) bool {
 
 // pairValue reads an expression over a conversion and its touch.
 func (r *ruleInfo) pairValue(v value, what string, kinds ...codecs.Kind) *Expr {
-	text, ok := v.text()
-	if !ok {
-		return nil
-	}
-	x := r.c.expression(text, r.pairNames(forValue, r.touches), nil)
-	if x == nil {
-		return nil
-	}
-	if !slices.Contains(kinds, x.kind) {
+	x, text := r.pairExpression(v, r.touches)
+	if x != nil && !slices.Contains(kinds, x.kind) {
 		names := kinds[0].String()
 		for _, k := range kinds[1:] {
 			names += " or " + k.String()
 		}
 		text.errorf("%s is %s; this is %s", what, names, x.kind)
 	}
-	r.c.note(x, useKept)
 	return x
+}
+
+// pairExpression reads an expression that has a value for a conversion, one of the touches and its parent; nil where that failed.
+func (r *ruleInfo) pairExpression(v value, touches []*streamInfo) (*Expr, scalar) {
+	text, ok := v.text()
+	if !ok {
+		return nil, text
+	}
+	x := r.c.expression(text, r.pairNames(forValue, touches), nil)
+	r.c.note(x, useKept)
+	return x, text
 }
 
 // maxBudget bounds budgets that stand in the file.
@@ -225,7 +228,7 @@ func (r *ruleInfo) budgetMax(b *Budget, v value) {
 	if !ok {
 		return
 	}
-	if _, err := ParseNumber(text.text); err == nil {
+	if _, err := parseNumber(text.text); err == nil {
 		n := v.budgetNumber()
 		for _, s := range r.touches {
 			b.Max[s.stream.Rank] = n
@@ -247,12 +250,9 @@ func (r *ruleInfo) budgetMax(b *Budget, v value) {
 // perTouch reads a mapping of touch streams.
 func (r *ruleInfo) perTouch(v value, read func(s *streamInfo, v value)) {
 	for _, e := range v.entries() {
-		s := r.c.streams[e.name]
-		at := e.value
-		at.node = e.key
+		s, at := r.c.keyStream(e)
 		switch {
 		case s == nil:
-			at.errorf("unknown stream %q%s", e.name, suggestion(e.name, sortedKeys(r.c.streams)))
 		case r.sure && !slices.Contains(r.touches, s):
 			at.errorf("%s is no touch of this rule", e.name)
 		default:
@@ -311,7 +311,7 @@ func (r *ruleInfo) measureCap(v value) *Cap {
 	}
 	if at, ok := got["at"]; ok {
 		if text, ok := at.text(); ok {
-			d, err := ParseNumber(text.text)
+			d, err := parseNumber(text.text)
 			if err != nil || d.Coef <= 0 {
 				text.errorf("must be a number above 0, not %q", text.shown)
 			}
@@ -338,8 +338,8 @@ func (r *ruleInfo) capped(c *Cap, at scalar) {
 	}
 }
 
-// ParseNumber reads a plain number, such as 12.50, exactly.
-func ParseNumber(text string) (Decimal, error) {
+// parseNumber reads a plain number, such as 12.50, exactly.
+func parseNumber(text string) (Decimal, error) {
 	v, err := codecs.ParseDecimal(text)
 	if err != nil {
 		return Decimal{}, fmt.Errorf("not a number: %w", err)

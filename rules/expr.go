@@ -108,23 +108,13 @@ func (e *Expr) Value(s *Scope, t *Tuple) (codecs.Value, error) {
 func (e *Expr) BoolEvent(s *Scope, ev *codecs.Event) (bool, error) {
 	for i := range e.reads {
 		r := &e.reads[i]
-		v := eventValue(ev, r.slots[ev.Stream])
+		v := ev.Value(r.slots[ev.Stream])
 		if r.path != nil {
 			v = v.At(r.path)
 		}
 		e.load(s, i, v)
 	}
 	return e.runBool(s)
-}
-
-func eventValue(ev *codecs.Event, slot int) codecs.Value {
-	switch slot {
-	case codecs.SlotID:
-		return ev.ID
-	case codecs.SlotTime:
-		return codecs.TimeValue(ev.Time)
-	}
-	return ev.Fields[slot]
 }
 
 func (r *read) row(t *Tuple) codecs.Row {

@@ -89,17 +89,14 @@ func (f *fold) Visit(row codecs.Row) bool {
 	return true
 }
 
-// touchID is what tells a touch from others of its key.
-func touchID(touch codecs.Row) string { return string(touch[:1]) + string(touch.ID()) }
-
 // decide finds a conversion's winner, and who loses to it.
 func (f *fold) decide(c *Counted, h History) {
 	again := f.since != nil && c.Conversion.Compare(f.since) >= 0
-	if f.r.Counting.Retire {
+	if f.r.Retires() {
 		f.e.retired = func(touch codecs.Row) bool {
 			by := f.known.By(f.r, touch)
 			if again {
-				return by != nil && by.Compare(f.since) < 0 || f.lost[touchID(touch)]
+				return by != nil && by.Compare(f.since) < 0 || f.lost[touch.Identity()]
 			}
 			return by != nil && by.Compare(c.Conversion) < 0
 		}
@@ -123,7 +120,7 @@ func (f *fold) decide(c *Counted, h History) {
 		}
 		c.Lost = append(c.Lost, touch)
 		if again {
-			f.lost[touchID(touch)] = true
+			f.lost[touch.Identity()] = true
 		}
 	}
 }
@@ -162,7 +159,7 @@ func (f *fold) touches() {
 		if conv.Winner.Class == nil {
 			continue
 		}
-		id := touchID(conv.Winner.Touch)
+		id := conv.Winner.Touch.Identity()
 		a := of[id]
 		if a == nil {
 			a = &allowance{}

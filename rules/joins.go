@@ -24,12 +24,9 @@ type equality struct{ left, right source }
 func (r *ruleInfo) joins(v value) bool {
 	sure := true
 	for _, e := range v.entries() {
-		s := r.c.streams[e.name]
-		at := e.value
-		at.node = e.key
+		s, at := r.c.keyStream(e)
 		switch {
 		case s == nil:
-			at.errorf("unknown stream %q%s", e.name, suggestion(e.name, sortedKeys(r.c.streams)))
 			continue
 		case s == r.conversion:
 			at.errorf("%s is the stream that is attributed; a join belongs to a touch stream", e.name)

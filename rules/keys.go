@@ -96,7 +96,12 @@ func isPrefix(prefix, list []string) bool {
 // streams are all streams that the rule reads.
 func (r *ruleInfo) streams() []*streamInfo {
 	list := r.own()
-	return append(list, r.takenBy(list)...)
+	for _, t := range r.takes() {
+		if !slices.Contains(list, t.by) {
+			list = append(list, t.by)
+		}
+	}
+	return list
 }
 
 // own are the conversion stream, the touch streams and their parents.

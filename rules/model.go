@@ -187,5 +187,5 @@ func (r *Rule) settle() {
 			}
 		}
 	}
-	r.single = !r.shows && r.Priority == nil && !r.retires() && !slices.ContainsFunc(r.Models, func(m *Model) bool { return m.Kind != Last })
+	r.single = !r.shows && r.Priority == nil && !r.Retires() && !slices.ContainsFunc(r.Models, func(m *Model) bool { return m.Kind != Last })
 }

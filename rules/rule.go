@@ -86,7 +86,7 @@ func (c *compiler) rule(name string, v value) {
 		}
 	}
 	if a, ok := got["attribute"]; ok {
-		r.conversion = r.stream(a)
+		r.conversion = r.c.stream(a)
 	}
 	r.windows(got)
 	r.sure = true
@@ -138,16 +138,26 @@ func isOtherKind(n *yaml.Node) bool {
 }
 
 // stream reads the name of a declared stream; nil where that failed.
-func (r *ruleInfo) stream(v value) *streamInfo {
+func (c *compiler) stream(v value) *streamInfo {
 	name, ok := v.text()
 	if !ok {
 		return nil
 	}
-	s := r.c.streams[name.text]
+	s := c.streams[name.text]
 	if s == nil {
-		name.errorf("unknown stream %q%s", name.shown, suggestion(name.shown, sortedKeys(r.c.streams)))
+		name.errorf("unknown stream %q%s", name.shown, suggestion(name.shown, sortedKeys(c.streams)))
 	}
 	return s
+}
+
+// keyStream returns the stream that a key of a mapping names, and the key's place for what is wrong with it; nil where there is no such stream.
+func (c *compiler) keyStream(e entry) (s *streamInfo, at value) {
+	at = e.value
+	at.node = e.key
+	if s = c.streams[e.name]; s == nil {
+		at.errorf("unknown stream %q%s", e.name, suggestion(e.name, sortedKeys(c.streams)))
+	}
+	return s, at
 }
 
 func (r *ruleInfo) windows(got map[string]value) {
@@ -248,12 +258,7 @@ func (r *ruleInfo) columns(v value, taken map[string]bool) (list []Column) {
 			at.errorf("select has a field of this name")
 		}
 		taken[e.name] = true
-		text, ok := e.text()
-		if !ok {
-			continue
-		}
-		if x := r.c.expression(text, r.pairNames(forValue, r.touches), nil); x != nil {
-			r.c.note(x, useKept)
+		if x, _ := r.pairExpression(e.value, r.touches); x != nil {
 			list = append(list, Column{e.name, x})
 		}
 	}

@@ -55,12 +55,7 @@ func (c *compiler) taking(by *streamInfo, v value, refund bool) *takingInfo {
 		return nil
 	}
 	if name, ok := got["stream"]; ok {
-		s, ok := name.text()
-		if !ok {
-			return nil
-		}
-		if t.target = c.streams[s.text]; t.target == nil {
-			s.errorf("unknown stream %q%s", s.shown, suggestion(s.shown, sortedKeys(c.streams)))
+		if t.target = c.stream(name); t.target == nil {
 			return nil
 		}
 	}
@@ -116,14 +111,15 @@ func (info *streamInfo) has(field string) bool {
 	return has
 }
 
-// takenBy returns the streams that take back events of the given ones.
-func (r *ruleInfo) takenBy(list []*streamInfo) (by []*streamInfo) {
+// takes returns how events of the rule's own streams are taken back. Refunds are of its conversions.
+func (r *ruleInfo) takes() (list []*takingInfo) {
+	own := r.own()
 	for _, t := range r.c.takes {
-		if slices.Contains(list, t.target) && (!t.refund || t.target == r.conversion) && !slices.Contains(list, t.by) && !slices.Contains(by, t.by) {
-			by = append(by, t.by)
+		if slices.Contains(own, t.target) && (!t.refund || t.target == r.conversion) {
+			list = append(list, t)
 		}
 	}
-	return by
+	return list
 }
 
 // adjustWithin reads how long after an event, or before, it may be taken back.
@@ -145,16 +141,12 @@ func (r *ruleInfo) adjustWithin(got map[string]value) {
 
 // isTaken tells whether events that the rule is about may be taken back, or corrected by a later version.
 func (r *ruleInfo) isTaken() bool {
-	list := r.own()
-	return slices.ContainsFunc(list, func(s *streamInfo) bool { return s.version >= 0 }) || slices.ContainsFunc(r.c.takes, func(t *takingInfo) bool {
-		return slices.Contains(list, t.target) && (!t.refund || t.target == r.conversion)
-	})
+	return len(r.takes()) > 0 || slices.ContainsFunc(r.own(), func(s *streamInfo) bool { return s.version >= 0 })
 }
 
 // resolveTakings fills in what the rule's events may be taken back by.
 func (r *ruleInfo) resolveTakings(slots []map[ref]int) {
-	list := r.own()
-	for _, s := range list {
+	for _, s := range r.own() {
 		if s.version < 0 {
 			continue
 		}
@@ -164,10 +156,7 @@ func (r *ruleInfo) resolveTakings(slots []map[ref]int) {
 			*have = r.rule.AdjustWithin
 		}
 	}
-	for _, t := range r.c.takes {
-		if !slices.Contains(list, t.target) || t.refund && t.target != r.conversion {
-			continue
-		}
+	for _, t := range r.takes() {
 		rank := t.by.stream.Rank
 		taking := &Taking{Stream: rank, Target: t.target.stream.Rank, Refund: t.refund, Link: slots[rank][fieldRef(t.link)]}
 		taking.Path = r.rule.Key.path(rank, Path{taking.Link})
